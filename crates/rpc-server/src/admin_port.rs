@@ -1,0 +1,4 @@
+//! The admin port: opens first.
+
+/// See the module.
+pub struct AdminPort {}

@@ -1,0 +1,112 @@
+//! What every service of a node shares: one cheap handle, filled in as the
+//! node starts.
+//!
+//! Before *load* has opened the store there is no host: services answer
+//! STARTING. The context owns nothing that changes; each part of it does.
+
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use partition_store::Store;
+use partition_types::{NodeId, PartitionId};
+use raft_glue::PartitionHost;
+use startup_gate::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::ServerConfig;
+use crate::peer::PeerBook;
+
+/// The parts of a node that its services use.
+#[derive(Clone)]
+pub struct NodeContext {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ServerConfig,
+    gate: Handle<PartitionId>,
+    peers: PeerBook,
+    loaded: OnceLock<Loaded>,
+    started_at: SystemTime,
+    closing: CancellationToken,
+}
+
+/// What exists once the store is open.
+struct Loaded {
+    store: Store,
+    host: PartitionHost,
+}
+
+impl NodeContext {
+    /// A context without a host.
+    #[must_use]
+    pub fn new(config: ServerConfig, gate: Handle<PartitionId>) -> Self {
+        let peers = PeerBook::new(&config);
+        let inner = Inner {
+            config,
+            gate,
+            peers,
+            loaded: OnceLock::new(),
+            started_at: SystemTime::now(),
+            closing: CancellationToken::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Says that the store is open and its host stands.
+    ///
+    /// # Panics
+    /// When it was said before.
+    pub fn set_loaded(&self, store: Store, host: PartitionHost) {
+        let first = self.inner.loaded.set(Loaded { store, host }).is_ok();
+        assert!(first, "a node's host is made once");
+    }
+
+    /// The host of the partitions, once the store is open.
+    #[must_use]
+    pub fn host(&self) -> Option<&PartitionHost> {
+        self.inner.loaded.get().map(|loaded| &loaded.host)
+    }
+
+    /// The store, once it is open.
+    #[must_use]
+    pub fn store(&self) -> Option<&Store> {
+        self.inner.loaded.get().map(|loaded| &loaded.store)
+    }
+
+    /// The configuration of the ports.
+    #[must_use]
+    pub fn config(&self) -> &ServerConfig {
+        &self.inner.config
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.inner.config.node_id
+    }
+
+    /// Where the start stands.
+    #[must_use]
+    pub fn gate(&self) -> &Handle<PartitionId> {
+        &self.inner.gate
+    }
+
+    /// The other nodes, as far as they are known, and the routes they told.
+    #[must_use]
+    pub fn peers(&self) -> &PeerBook {
+        &self.inner.peers
+    }
+
+    /// When the process began to serve its admin port.
+    #[must_use]
+    pub fn started_at(&self) -> SystemTime {
+        self.inner.started_at
+    }
+
+    /// Cancelled when the node goes down: endless streams end at it.
+    #[must_use]
+    pub fn closing(&self) -> &CancellationToken {
+        &self.inner.closing
+    }
+}

@@ -1,0 +1,1 @@
+//! ExtentService: the data.

@@ -1,0 +1,1 @@
+//! Sends a call once to the node that leads the partition.

@@ -1,0 +1,1 @@
+//! What every call on a port passes: deadline, metrics, panics, codes.

@@ -1,0 +1,1 @@
+//! gRPC reflection, v1 and v1alpha.

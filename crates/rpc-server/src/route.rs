@@ -1,0 +1,1 @@
+//! RouteService: where partitions live.
