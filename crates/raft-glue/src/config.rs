@@ -1,0 +1,61 @@
+//! What a host is told about itself and its clocks.
+
+use std::time::Duration;
+
+use partition_types::{Member, NodeId};
+
+/// Configuration of a [`PartitionHost`](crate::PartitionHost).
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// This node.
+    pub node_id: NodeId,
+    /// This node as its groups record it: its addresses and incarnation.
+    pub local: Member,
+    /// How often a leader is heard of. Default 500 ms, at least 10 ms.
+    pub heartbeat_interval: Duration,
+    /// Without a leader for a random time between the two, a replica campaigns.
+    /// Default 2 s and 4 s; the first at least twice the heartbeat interval.
+    pub election_timeout: (Duration, Duration),
+}
+
+/// A configuration that no group could run with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {problem}")]
+pub struct InvalidConfig {
+    /// As it is called in the configuration file.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+impl HostConfig {
+    /// The defaults, for this node.
+    #[must_use]
+    pub fn new(node_id: NodeId, local: Member) -> Self {
+        Self {
+            node_id,
+            local,
+            heartbeat_interval: Duration::from_millis(500),
+            election_timeout: (Duration::from_secs(2), Duration::from_secs(4)),
+        }
+    }
+
+    /// Checks the times against each other.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`] names the first field that is wrong.
+    pub fn validate(&self) -> Result<(), InvalidConfig> {
+        let wrong = |field, problem| Err(InvalidConfig { field, problem });
+        let (min, max) = self.election_timeout;
+        if self.heartbeat_interval < Duration::from_millis(10) {
+            return wrong("raft.heartbeat_interval", "must be at least 10ms");
+        }
+        if min < self.heartbeat_interval * 2 {
+            return wrong("raft.election_timeout", "must be at least twice the heartbeat interval");
+        }
+        if max <= min {
+            return wrong("raft.election_timeout", "must be a smaller and a larger time");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! What the groups need of the network, in the words of partition-types.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use partition_types::{Entry, LogId, Member, Membership, NodeId, PartitionId, Reason, Vote};
+
+/// Carries messages between the groups of different nodes.
+///
+/// Messages may be lost, late, repeated and overtaken; they must not be changed. A call
+/// to a member whose node lives in another incarnation than
+/// [`Member::incarnation`] must fail: that node is not the member.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends one message and waits for its answer, for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future forgets the answer; the message may still arrive.
+    fn call(
+        &self,
+        to: NodeId,
+        member: &Member,
+        partition_id: PartitionId,
+        request: RaftRequest,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<RaftReply, TransportError>>;
+
+    /// Streams a snapshot and waits until it is installed. Takes as long as
+    /// the data does; the caller drops the future to stop it.
+    ///
+    /// # Errors
+    /// [`TransportError`]; also when a chunk could not be read.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the stream; the receiver discards what came.
+    fn send_snapshot(
+        &self,
+        to: NodeId,
+        member: &Member,
+        header: SnapshotHeader,
+        chunks: BoxStream<'static, std::io::Result<Bytes>>,
+    ) -> BoxFuture<'static, Result<Vote, TransportError>>;
+}
+
+/// A message to a replica.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RaftRequest {
+    /// Replicates entries; a heartbeat when there are none.
+    Append {
+        /// The leader's vote.
+        vote: Vote,
+        /// The entry before the first one.
+        prev: Option<LogId>,
+        /// Consecutive entries.
+        entries: Vec<Entry>,
+        /// The leader's commit index.
+        committed: Option<LogId>,
+    },
+    /// Asks for a vote.
+    Vote {
+        /// The candidate's own vote.
+        vote: Vote,
+        /// The candidate's last entry.
+        last: Option<LogId>,
+        /// The leader itself asked the candidate to take over, so that its
+        /// lease does not count.
+        leadership_transfer: bool,
+    },
+    /// Asks whether a vote would be given; changes nothing.
+    PreVote {
+        /// The vote that would be asked for.
+        vote: Vote,
+        /// The candidate's last entry.
+        last: Option<LogId>,
+    },
+    /// The leader hands over: the target campaigns, the others let it.
+    Transfer {
+        /// The leader's vote.
+        from: Vote,
+        /// Who is to take over.
+        to: NodeId,
+        /// The leader's last entry.
+        last: Option<LogId>,
+    },
+    /// Asks the leader up to where a read must have applied.
+    ReadIndex,
+}
+
+impl RaftRequest {
+    /// Its name, for logs and metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            RaftRequest::Append { .. } => "append",
+            RaftRequest::Vote { .. } => "vote",
+            RaftRequest::PreVote { .. } => "pre_vote",
+            RaftRequest::Transfer { .. } => "transfer",
+            RaftRequest::ReadIndex => "read_index",
+        }
+    }
+}
+
+/// The answer to a [`RaftRequest`], of the same kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RaftReply {
+    /// To [`RaftRequest::Append`].
+    Append(AppendReply),
+    /// To [`RaftRequest::Vote`] and [`RaftRequest::PreVote`].
+    Vote {
+        /// The voter's vote.
+        vote: Vote,
+        /// Whether it is for the candidate.
+        granted: bool,
+        /// The voter's last entry.
+        last: Option<LogId>,
+    },
+    /// To [`RaftRequest::Transfer`].
+    Transfer {
+        /// Whether the replica goes along.
+        accepted: bool,
+        /// Why not.
+        reason: String,
+        /// The replica's vote, where it was the reason.
+        vote: Option<Vote>,
+    },
+    /// To [`RaftRequest::ReadIndex`]: a quorum confirmed the leadership after the
+    /// question came, and a read must see everything up to here.
+    ReadIndex {
+        /// `None`: nothing was ever committed.
+        read: Option<LogId>,
+    },
+}
+
+/// What a follower says to an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendReply {
+    /// Every entry is durable.
+    Success,
+    /// Durable up to here.
+    Partial(Option<LogId>),
+    /// The entry before the first one does not match.
+    Conflict,
+    /// The sender leads no longer.
+    HigherVote(Vote),
+}
+
+/// What comes before the chunks of a snapshot. It describes exactly the chunks
+/// that follow, not what the sender had in mind when it decided to send.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SnapshotHeader {
+    /// Of which partition.
+    pub partition_id: PartitionId,
+    /// The leader's vote.
+    pub vote: Vote,
+    /// The last entry the snapshot covers.
+    pub last: LogId,
+    /// The membership at that entry.
+    pub membership: Membership,
+    /// Where the membership stands in the log.
+    pub membership_log_id: Option<LogId>,
+}
+
+/// A message that brought no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TransportError {
+    /// There is no connection: back off.
+    #[error("node is unreachable: {0}")]
+    Unreachable(String),
+    /// The time was up; the message may have arrived.
+    #[error("no answer in time")]
+    Timeout,
+    /// The connection broke, or the peer's node failed on it.
+    #[error("message failed: {0}")]
+    Failed(String),
+    /// The peer did not take the message.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// Why a node does not take a message for a group.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("refused ({reason}): {message}")]
+pub struct Refusal {
+    /// In the words of the error table.
+    pub reason: Reason,
+    /// For a person.
+    pub message: String,
+}
