@@ -1,0 +1,15 @@
+//! `datanode partition`.
+
+use crate::Failure;
+
+/// Arguments of `datanode partition`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs it.
+///
+/// # Errors
+/// [`Failure`] with the exit code it deserves.
+pub async fn run(_args: Args) -> Result<(), Failure> {
+    todo!()
+}

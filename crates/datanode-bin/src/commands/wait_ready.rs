@@ -1,0 +1,15 @@
+//! `datanode wait-ready`.
+
+use crate::Failure;
+
+/// Arguments of `datanode wait-ready`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs it.
+///
+/// # Errors
+/// [`Failure`] with the exit code it deserves.
+pub async fn run(_args: Args) -> Result<(), Failure> {
+    todo!()
+}

@@ -1,0 +1,1 @@
+//! The configuration: TOML file, environment, `--set`, and where each key came from.

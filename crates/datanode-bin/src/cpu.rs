@@ -1,0 +1,1 @@
+//! Whether this CPU has what the program was built for.
