@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 5] = ["extent", "node", "partition", "peer", "route"];
+const FILES: [&str; 6] = ["extent", "node", "partition", "peer", "route", "stage"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=datanode");
