@@ -1,0 +1,181 @@
+//! Units: what a node loads, checks and confirms one by one.
+
+use std::fmt::{self, Debug, Display};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::fault::UnitFault;
+
+/// The name of a unit: a partition id, a tenant, a shard. Implemented for
+/// every type that fits.
+pub trait Unit: Clone + Eq + Ord + Hash + Display + Debug + Send + Sync + 'static {}
+
+impl<T: Clone + Eq + Ord + Hash + Display + Debug + Send + Sync + 'static> Unit for T {}
+
+/// How early a waiting unit is taken: higher first, then the order in which
+/// units were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+pub struct Priority(pub u8);
+
+impl Priority {
+    /// Nobody asks for it.
+    pub const REST: Self = Self(0);
+    /// It was busy not long ago.
+    pub const HOT: Self = Self(64);
+    /// A client waits for it.
+    pub const AWAITED: Self = Self(128);
+    /// Its quorum is incomplete without this node.
+    pub const QUORUM: Self = Self(192);
+}
+
+/// A unit and where it is to be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitSpec<U> {
+    /// Its name.
+    pub unit: U,
+    /// The resource that bounds its work, e.g. the index of its disk.
+    pub lane: usize,
+    /// How early it is taken.
+    pub priority: Priority,
+}
+
+impl<U> UnitSpec<U> {
+    /// A unit in lane 0 with [`Priority::REST`].
+    pub fn new(unit: U) -> Self {
+        Self { unit, lane: 0, priority: Priority::REST }
+    }
+
+    /// Puts the unit in another lane.
+    #[must_use]
+    pub fn lane(mut self, lane: usize) -> Self {
+        self.lane = lane;
+        self
+    }
+
+    /// Gives the unit another priority.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+}
+
+/// How far one unit has come.
+///
+/// ```text
+/// Waiting → Loading → Loaded → Checking → Checked → Electing → Ready
+///    │         │                  │                  │  └→ Waived → Ready
+///    └─────────┴── faults ────────┴──────────────────┴→ Quarantined
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum UnitState {
+    /// In the queue for a load slot of its lane.
+    Waiting,
+    /// Being loaded.
+    Loading,
+    /// In the queue for a check slot of its lane.
+    Loaded,
+    /// Being checked.
+    Checking,
+    /// Good; waits for the others at the barrier.
+    Checked,
+    /// May campaign; not confirmed yet.
+    Electing,
+    /// Confirmed.
+    Ready,
+    /// Not confirmed in time; the gate opens without it and goes on asking.
+    Waived {
+        /// What it last waited for.
+        reason: Arc<str>,
+    },
+    /// Kept out: it never campaigns and never serves.
+    Quarantined {
+        /// Why.
+        fault: UnitFault,
+    },
+}
+
+impl UnitState {
+    /// The state's word, as used in reports and metric labels.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Loading => "loading",
+            Self::Loaded => "loaded",
+            Self::Checking => "checking",
+            Self::Checked => "checked",
+            Self::Electing => "electing",
+            Self::Ready => "ready",
+            Self::Waived { .. } => "waived",
+            Self::Quarantined { .. } => "quarantined",
+        }
+    }
+
+    /// Whether the gate need not wait for this unit any more.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Ready | Self::Waived { .. } | Self::Quarantined { .. })
+    }
+}
+
+impl Display for UnitState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How many units are in each state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+pub struct Counts {
+    /// Units in [`UnitState::Waiting`].
+    pub waiting: usize,
+    /// Units in [`UnitState::Loading`].
+    pub loading: usize,
+    /// Units in [`UnitState::Loaded`].
+    pub loaded: usize,
+    /// Units in [`UnitState::Checking`].
+    pub checking: usize,
+    /// Units in [`UnitState::Checked`].
+    pub checked: usize,
+    /// Units in [`UnitState::Electing`].
+    pub electing: usize,
+    /// Units in [`UnitState::Ready`].
+    pub ready: usize,
+    /// Units in [`UnitState::Waived`].
+    pub waived: usize,
+    /// Units in [`UnitState::Quarantined`].
+    pub quarantined: usize,
+}
+
+impl Counts {
+    /// All units.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.waiting
+            + self.loading
+            + self.loaded
+            + self.checking
+            + self.checked
+            + self.electing
+            + self.ready
+            + self.waived
+            + self.quarantined
+    }
+
+    pub(crate) fn slot(&mut self, state: &UnitState) -> &mut usize {
+        match state {
+            UnitState::Waiting => &mut self.waiting,
+            UnitState::Loading => &mut self.loading,
+            UnitState::Loaded => &mut self.loaded,
+            UnitState::Checking => &mut self.checking,
+            UnitState::Checked => &mut self.checked,
+            UnitState::Electing => &mut self.electing,
+            UnitState::Ready => &mut self.ready,
+            UnitState::Waived { .. } => &mut self.waived,
+            UnitState::Quarantined { .. } => &mut self.quarantined,
+        }
+    }
+}
