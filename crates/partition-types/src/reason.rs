@@ -81,6 +81,8 @@ reasons! {
     Quarantined => "QUARANTINED",
     /// The partition exists with other replicas.
     PartitionExists => "PARTITION_EXISTS",
+    /// A node that the call needs does not answer; safe to send again.
+    NodeUnreachable => "NODE_UNREACHABLE",
     /// A node's data directory is not the one the group knows.
     IncarnationMismatch => "INCARNATION_MISMATCH",
     /// A membership change is under way already.

@@ -1,57 +1,425 @@
 //! Who the other nodes are, where they listen, and the routes they told.
+//!
+//! A node is known by its id *and* its incarnation, from three sources that
+//! outrank each other in this order: the memberships of the groups here, what
+//! the node said itself, what others said of it. A node that turns up in
+//! another incarnation than the better source has is refused: its disk is not
+//! the one that the groups count on.
 
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
 use datanode_proto::v1;
-use partition_types::{NodeId, PartitionId};
+use parking_lot::{Mutex, RwLock};
+use partition_types::{ClusterId, Incarnation, InvalidId, Member, NodeId, PartitionId};
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
+use super::channel;
+use super::find::Finder;
+use super::routes::RouteTable;
 use crate::config::ServerConfig;
+
+/// More different refusals than this are not logged.
+const REFUSED_MAX: usize = 1000;
 
 /// The other nodes and their routes. A cheap handle.
 #[derive(Clone)]
-pub struct PeerBook {}
+pub struct PeerBook {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cluster_id: ClusterId,
+    node_id: NodeId,
+    seeds: Vec<String>,
+    local: RwLock<v1::Node>,
+    nodes: RwLock<BTreeMap<NodeId, Known>>,
+    changed: watch::Sender<u64>,
+    news: watch::Sender<u64>,
+    /// Which refusals were logged already.
+    refused: Mutex<HashSet<String>>,
+    routes: RouteTable,
+    finder: Finder,
+}
+
+/// How a node came to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// Another node told.
+    Hearsay,
+    /// The node said so itself.
+    FirstHand,
+    /// A group here has it as a member.
+    Membership,
+}
+
+struct Known {
+    node: v1::Node,
+    incarnation: Incarnation,
+    source: Source,
+    forward: Option<Channel>,
+}
+
+/// Why a node is not let in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Stranger {
+    /// It belongs to another cluster.
+    #[error("node is of cluster {theirs:?}, this one is of cluster {ours:?}")]
+    ForeignCluster {
+        /// As it said.
+        theirs: String,
+        /// As it is here.
+        ours: String,
+    },
+    /// Its id or incarnation is none.
+    #[error("not a node: {0}")]
+    NotANode(#[from] InvalidId),
+    /// It calls itself what this node is called.
+    #[error("another node uses this node's id {0}")]
+    OurId(NodeId),
+    /// It is known in another incarnation.
+    #[error("node {node_id} was known in incarnation {known} and came in incarnation {came}")]
+    OtherIncarnation {
+        /// Which node.
+        node_id: NodeId,
+        /// Which incarnation it has.
+        known: Incarnation,
+        /// Which one turned up.
+        came: Incarnation,
+    },
+}
 
 impl PeerBook {
     /// A book that knows the seeds only.
-    pub(crate) fn new(_config: &ServerConfig) -> Self {
-        Self {}
+    pub(crate) fn new(config: &ServerConfig) -> Self {
+        let local = v1::Node {
+            node_id: config.node_id.get(),
+            incarnation: Bytes::new(),
+            client_address: config.advertise.client.clone(),
+            admin_address: config.advertise.admin.clone(),
+            peer_address: config.advertise.peer.clone(),
+            stage: v1::Stage::Load.into(),
+            version: config.version.clone(),
+        };
+        let inner = Inner {
+            cluster_id: config.cluster_id.clone(),
+            node_id: config.node_id,
+            seeds: config.seeds.clone(),
+            local: RwLock::new(local),
+            nodes: RwLock::default(),
+            changed: watch::Sender::new(0),
+            news: watch::Sender::new(0),
+            refused: Mutex::default(),
+            routes: RouteTable::new(),
+            finder: Finder::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Which cluster this is.
+    pub(crate) fn cluster_id(&self) -> &ClusterId {
+        &self.inner.cluster_id
+    }
+
+    /// This node, as it introduces itself.
+    pub(crate) fn local(&self) -> v1::Node {
+        self.inner.local.read().clone()
+    }
+
+    /// This node's id.
+    pub(crate) fn node_id(&self) -> NodeId {
+        self.inner.node_id
+    }
+
+    /// Peer addresses that the configuration names.
+    pub(super) fn seeds(&self) -> &[String] {
+        &self.inner.seeds
+    }
+
+    /// Says which incarnation this node is, once its store is open.
+    pub(super) fn set_incarnation(&self, incarnation: Incarnation) {
+        self.inner.local.write().incarnation = Bytes::copy_from_slice(incarnation.as_bytes());
+    }
+
+    /// Says where this node's start stands.
+    pub(super) fn set_stage(&self, stage: v1::Stage) {
+        let stage = i32::from(stage);
+        let before = std::mem::replace(&mut self.inner.local.write().stage, stage);
+        if before != stage {
+            self.inner.news.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Says which routes this node's own replicas make.
+    pub(super) fn set_own_routes(&self, routes: Vec<v1::Route>) {
+        if self.inner.routes.set_own(routes) {
+            self.inner.news.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Ticks when there is something to tell the peers.
+    pub(super) fn subscribe_local(&self) -> watch::Receiver<u64> {
+        self.inner.news.subscribe()
+    }
+
+    /// Takes a node in, or refuses it. A refusal is logged when it is new.
+    pub(super) fn meet(&self, node: v1::Node, source: Source) -> Result<NodeId, Stranger> {
+        let met = self.try_meet(node, source);
+        if let Err(stranger) = &met
+            && source != Source::Hearsay
+        {
+            self.log_once(stranger);
+        }
+        met
+    }
+
+    fn try_meet(&self, node: v1::Node, source: Source) -> Result<NodeId, Stranger> {
+        let node_id = NodeId::new(node.node_id)?;
+        let incarnation = Incarnation::from_wire(&node.incarnation)?;
+        if node_id == self.inner.node_id {
+            let ours = self.inner.local.read().incarnation == node.incarnation;
+            return if ours { Ok(node_id) } else { Err(Stranger::OurId(node_id)) };
+        }
+        let mut nodes = self.inner.nodes.write();
+        if let Some(known) = nodes.get_mut(&node_id) {
+            let same = known.incarnation == incarnation;
+            if !same && source <= known.source {
+                let known = known.incarnation;
+                return Err(Stranger::OtherIncarnation { node_id, known, came: incarnation });
+            }
+            if same {
+                let moved = known.refresh(&node, source);
+                drop(nodes);
+                if moved {
+                    self.tick();
+                }
+                return Ok(node_id);
+            }
+        }
+        nodes.insert(node_id, Known { node, incarnation, source, forward: None });
+        drop(nodes);
+        self.tick();
+        Ok(node_id)
+    }
+
+    /// Takes in what a group here records of a member.
+    pub(super) fn meet_member(&self, node_id: NodeId, member: &Member) {
+        let node = v1::Node {
+            node_id: node_id.get(),
+            incarnation: Bytes::copy_from_slice(member.incarnation.as_bytes()),
+            client_address: member.client_address.clone(),
+            admin_address: member.admin_address.clone(),
+            peer_address: member.peer_address.clone(),
+            stage: v1::Stage::Unspecified.into(),
+            version: String::new(),
+        };
+        // A group that still lists an older life of this node is the check
+        // stage's business; here it is logged.
+        let _ = self.meet(node, Source::Membership);
+    }
+
+    /// Every other node that is known.
+    pub(crate) fn nodes(&self) -> Vec<v1::Node> {
+        self.inner.nodes.read().values().map(|known| known.node.clone()).collect()
+    }
+
+    /// A node as it is known; this node too.
+    pub(crate) fn node(&self, node_id: NodeId) -> Option<v1::Node> {
+        if node_id == self.inner.node_id {
+            return Some(self.local());
+        }
+        self.inner.nodes.read().get(&node_id).map(|known| known.node.clone())
+    }
+
+    /// The ids of the other nodes.
+    pub(crate) fn node_ids(&self) -> Vec<NodeId> {
+        self.inner.nodes.read().keys().copied().collect()
+    }
+
+    /// The incarnation a node is known in.
+    pub(super) fn incarnation(&self, node_id: NodeId) -> Option<Incarnation> {
+        self.inner.nodes.read().get(&node_id).map(|known| known.incarnation)
+    }
+
+    /// Where peers dial a node.
+    pub(super) fn peer_address(&self, node_id: NodeId) -> Option<String> {
+        self.inner.nodes.read().get(&node_id).map(|known| known.node.peer_address.clone())
     }
 
     /// Where clients dial a node; this node too.
-    pub(crate) fn client_address(&self, _node_id: NodeId) -> Option<String> {
-        todo!()
+    pub(crate) fn client_address(&self, node_id: NodeId) -> Option<String> {
+        self.node(node_id).map(|node| node.client_address).filter(|address| !address.is_empty())
     }
 
     /// A channel to a node's peer port for forwarded calls: never the one that
     /// carries Raft, so that clients cannot starve heartbeats. Connects lazily.
-    pub(crate) fn forward_channel(&self, _node_id: NodeId) -> Option<Channel> {
-        todo!()
+    pub(crate) fn forward_channel(&self, node_id: NodeId) -> Option<Channel> {
+        let mut nodes = self.inner.nodes.write();
+        let known = nodes.get_mut(&node_id)?;
+        if known.forward.is_none() {
+            let endpoint = channel::endpoint(&known.node.peer_address).ok()?;
+            known.forward = Some(endpoint.connect_lazy());
+        }
+        known.forward.clone()
+    }
+
+    /// Ticks when a node was met or moved.
+    pub(super) fn subscribe_nodes(&self) -> watch::Receiver<u64> {
+        self.inner.changed.subscribe()
+    }
+
+    /// The routes that peers told and this node's own.
+    pub(super) fn route_table(&self) -> &RouteTable {
+        &self.inner.routes
     }
 
     /// The route of a partition as peers told it, without asking.
-    pub(crate) fn route(&self, _partition_id: PartitionId) -> Option<v1::Route> {
-        todo!()
+    pub(crate) fn route(&self, partition_id: PartitionId) -> Option<v1::Route> {
+        self.inner.routes.get(partition_id)
     }
 
     /// The route of a partition; asks the reachable peers where it is unknown,
     /// once for many callers, and remembers the answer.
-    pub(crate) async fn find_route(&self, _partition_id: PartitionId) -> Option<v1::Route> {
-        todo!()
+    pub(crate) async fn find_route(&self, partition_id: PartitionId) -> Option<v1::Route> {
+        match self.route(partition_id) {
+            Some(route) => Some(route),
+            None => self.inner.finder.ask(self, partition_id).await,
+        }
     }
 
-    /// Every route that peers told.
+    /// Every route that peers told, in no order.
     pub(crate) fn routes(&self) -> Vec<v1::Route> {
-        todo!()
+        self.inner.routes.all()
     }
 
     /// Takes a route that a peer told, or that this node saw itself: kept when
     /// its epoch is not older.
-    pub(crate) fn learn_route(&self, _route: v1::Route) {
-        todo!()
+    pub(crate) fn learn_route(&self, route: v1::Route) {
+        self.inner.routes.learn(route);
+    }
+
+    /// Drops a route that led to a node without the partition, so that the
+    /// next one who needs it asks again.
+    pub(crate) fn forget_route(&self, partition_id: PartitionId) {
+        self.inner.routes.forget(partition_id);
     }
 
     /// Ticks when a route was learnt or changed.
     pub(crate) fn subscribe_routes(&self) -> watch::Receiver<u64> {
-        todo!()
+        self.inner.routes.subscribe()
+    }
+
+    fn tick(&self) {
+        self.inner.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Logs a refusal that was not logged before.
+    pub(super) fn log_once(&self, stranger: &Stranger) {
+        let text = stranger.to_string();
+        let mut refused = self.inner.refused.lock();
+        if refused.len() < REFUSED_MAX && refused.insert(text) {
+            tracing::warn!(error = %stranger, "refuse a node");
+        }
+    }
+}
+
+impl Known {
+    /// Takes over what a source that is good enough tells of the same
+    /// incarnation. Whether anything changed.
+    fn refresh(&mut self, told: &v1::Node, source: Source) -> bool {
+        let better_known = self.source >= Source::FirstHand && source == Source::Hearsay;
+        let says_less = source == Source::Membership && self.source >= Source::FirstHand;
+        // A membership vouches for the incarnation; the addresses of the day
+        // the member joined do not replace what the node itself said since.
+        let came_from = self.source;
+        self.source = came_from.max(source);
+        if better_known || says_less || self.node == *told {
+            return false;
+        }
+        if self.node.peer_address != told.peer_address {
+            self.forward = None;
+        }
+        self.node = told.clone();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: u64 = 1;
+
+    fn book() -> PeerBook {
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let text = || "127.0.0.1:0".to_owned();
+        let book = PeerBook::new(&ServerConfig {
+            client: address,
+            admin: address,
+            peer: address,
+            advertise: crate::Advertise { client: text(), admin: text(), peer: text() },
+            max_message: 1 << 20,
+            request_timeout: std::time::Duration::from_secs(1),
+            seeds: Vec::new(),
+            cluster_id: "test".parse().expect("a cluster id"),
+            node_id: NodeId::new(HERE).expect("above 0"),
+            version: "0".to_owned(),
+        });
+        book.set_incarnation(Incarnation::from_bytes([HERE as u8; 16]));
+        book
+    }
+
+    fn node(id: u64, life: u8, peer_address: &str) -> v1::Node {
+        v1::Node {
+            node_id: id,
+            incarnation: Bytes::copy_from_slice(&[life; 16]),
+            peer_address: peer_address.to_owned(),
+            ..v1::Node::default()
+        }
+    }
+
+    /// Tells the book these things in turn; the last one is let in or not, and
+    /// the node is then known by this incarnation and address.
+    fn check(told: &[(v1::Node, Source)], let_in: bool, known: (u8, &str)) {
+        let book = book();
+        let met = told.iter().map(|(node, source)| book.meet(node.clone(), *source)).last();
+        assert_eq!(met.expect("something is told").is_ok(), let_in, "{told:?}");
+        let node_id = NodeId::new(told[0].0.node_id).expect("above 0");
+        let now = book.node(node_id).expect("the node is known");
+        assert_eq!((now.incarnation.as_ref(), now.peer_address.as_str()), (&[known.0; 16][..], known.1));
+    }
+
+    #[test]
+    fn a_better_source_wins_and_an_equal_one_does_not() {
+        use Source::{FirstHand, Hearsay, Membership};
+        check(&[(node(2, 2, "a"), Hearsay)], true, (2, "a"));
+        check(&[(node(2, 9, "a"), Hearsay), (node(2, 2, "b"), FirstHand)], true, (2, "b"));
+        check(&[(node(2, 2, "a"), FirstHand), (node(2, 9, "b"), FirstHand)], false, (2, "a"));
+        check(&[(node(2, 2, "a"), Membership), (node(2, 9, "b"), FirstHand)], false, (2, "a"));
+        check(&[(node(2, 9, "a"), FirstHand), (node(2, 2, "b"), Membership)], true, (2, "b"));
+        check(&[(node(2, 2, "a"), FirstHand), (node(2, 2, "b"), Hearsay)], true, (2, "a"));
+        check(&[(node(2, 2, "a"), FirstHand), (node(2, 2, "b"), FirstHand)], true, (2, "b"));
+        check(&[(node(2, 2, "a"), Membership), (node(2, 2, "b"), FirstHand)], true, (2, "b"));
+        check(&[(node(2, 2, "a"), FirstHand), (node(2, 2, "b"), Membership)], true, (2, "a"));
+    }
+
+    #[test]
+    fn our_own_id_is_ours() {
+        let book = book();
+        let ourselves = book.meet(node(HERE, HERE as u8, "x"), Source::FirstHand);
+        assert_eq!(ourselves.map(NodeId::get), Ok(HERE));
+        let twin = book.meet(node(HERE, 7, "x"), Source::FirstHand);
+        assert!(matches!(twin, Err(Stranger::OurId(_))), "{twin:?}");
+        assert!(book.nodes().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_node_is_refused() {
+        let book = book();
+        assert!(book.meet(node(0, 2, "a"), Source::FirstHand).is_err());
+        let short = v1::Node { incarnation: Bytes::from_static(b"x"), ..node(2, 2, "a") };
+        assert!(book.meet(short, Source::FirstHand).is_err());
     }
 }

@@ -1,8 +1,102 @@
 //! Carries Raft messages to the peers: `raft_glue::Transport` over PeerService.
 
-use super::PeerBook;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// The node's way to its peers.
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use partition_types::{Incarnation, Member, NodeId, PartitionId, Reason, Vote};
+use raft_glue::{
+    RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
+};
+
+use super::lane::{Closed, Lane};
+use super::links::Links;
+use super::{convert, snapshot};
+use crate::context::NodeContext;
+
+/// The node's way to its peers. It connects to nobody before the peer port
+/// is open: until then every call fails as unreachable.
 pub struct PeerTransport {
-    _book: PeerBook,
+    links: Links,
+}
+
+impl PeerTransport {
+    /// The transport of the node with this context, whose store was opened in
+    /// this incarnation.
+    #[must_use]
+    pub fn new(context: &NodeContext, incarnation: Incarnation) -> Arc<Self> {
+        let book = context.peers().clone();
+        book.set_incarnation(incarnation);
+        Arc::new(Self { links: Links::new(book, context.config().max_message) })
+    }
+
+    /// The links it goes over.
+    pub(super) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// The open stream to this very member.
+    fn lane(&self, to: NodeId, member: &Member) -> Result<Arc<Lane>, TransportError> {
+        let book = self.links.book();
+        if book.incarnation(to).is_none() {
+            book.meet_member(to, member);
+        }
+        let lane = self.links.get(to).and_then(|link| link.lane());
+        let lane = lane.ok_or_else(|| TransportError::Unreachable("not connected".to_owned()))?;
+        same_life(to, member, lane.incarnation())?;
+        Ok(lane)
+    }
+}
+
+impl Transport for PeerTransport {
+    fn call(
+        &self,
+        to: NodeId,
+        member: &Member,
+        partition_id: PartitionId,
+        request: RaftRequest,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<RaftReply, TransportError>> {
+        let lane = match self.lane(to, member) {
+            Ok(lane) => lane,
+            Err(error) => return futures::future::ready(Err(error)).boxed(),
+        };
+        let call = convert::call_to_wire(partition_id, &request, timeout);
+        async move {
+            let reply = tokio::time::timeout(timeout, lane.exchange(call)).await;
+            let reply = reply.map_err(|_| TransportError::Timeout)?;
+            let closed = |Closed| TransportError::Failed("the connection broke".to_owned());
+            let reply = convert::reply_from_wire(reply.map_err(closed)?);
+            Ok(reply.map_err(|malformed| TransportError::Failed(malformed.to_string()))??)
+        }
+        .boxed()
+    }
+
+    fn send_snapshot(
+        &self,
+        to: NodeId,
+        member: &Member,
+        header: SnapshotHeader,
+        chunks: BoxStream<'static, std::io::Result<Bytes>>,
+    ) -> BoxFuture<'static, Result<Vote, TransportError>> {
+        let book = self.links.book().clone();
+        // The stream goes over the other connection, but only to a peer whose
+        // life is proven by an open lane.
+        match self.lane(to, member) {
+            Ok(_) => async move { snapshot::send(&book, to, &header, chunks).await }.boxed(),
+            Err(error) => futures::future::ready(Err(error)).boxed(),
+        }
+    }
+}
+
+fn same_life(to: NodeId, member: &Member, now: Incarnation) -> Result<(), TransportError> {
+    if member.incarnation == now {
+        return Ok(());
+    }
+    let member = member.incarnation;
+    let message = format!("node {to} is in incarnation {now}, the group knows {member}");
+    Err(Refusal { reason: Reason::IncarnationMismatch, message }.into())
 }

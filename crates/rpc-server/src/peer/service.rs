@@ -1,0 +1,182 @@
+//! PeerService: what other nodes ask of this one.
+
+use std::sync::Arc;
+
+use datanode_proto::v1;
+use datanode_proto::v1::peer_service_server::PeerService;
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, StreamExt};
+use partition_types::{NodeId, PartitionId, Reason};
+use raft_glue::{RaftReply, RaftRequest, Refusal};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::links::Links;
+use super::raft_stream::{Groups, RaftStream};
+use super::replica::Replicas;
+use super::{hello, identity, snapshot};
+use crate::context::NodeContext;
+use crate::status::Failure;
+
+/// The service on the peer port.
+pub(crate) struct Service {
+    context: NodeContext,
+    links: Links,
+    replicas: Replicas,
+    /// Ends the streams that would not end by themselves.
+    closing: CancellationToken,
+}
+
+impl Service {
+    /// The service of this node.
+    pub(super) fn new(context: NodeContext, links: Links, closing: CancellationToken) -> Self {
+        let replicas = Replicas::new(context.clone());
+        Self { context, links, replicas, closing }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl PeerService for Service {
+    type RaftStream = BoxStream<'static, Result<v1::RaftResponse, Status>>;
+
+    async fn hello(&self, request: Request<v1::HelloRequest>) -> Answer<v1::HelloResponse> {
+        let request = request.into_inner();
+        let is_back = request.back;
+        let (node_id, response) = hello::answer(self.context.peers(), request)?;
+        if is_back {
+            self.links.is_here(node_id);
+            if let Some(host) = self.context.host() {
+                host.peer_is_back(node_id);
+            }
+        }
+        Ok(Response::new(response))
+    }
+
+    async fn raft(&self, request: Request<Streaming<v1::RaftRequest>>) -> Answer<Self::RaftStream> {
+        let from = identity::verify(self.context.peers(), request.metadata())?;
+        let groups = Arc::new(HostGroups(self.context.clone()));
+        let replies = RaftStream::new(from, groups, request.into_inner());
+        Ok(Response::new(replies.take_until(self.closing.clone().cancelled_owned()).boxed()))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<v1::InstallSnapshotRequest>>,
+    ) -> Answer<v1::InstallSnapshotResponse> {
+        let from = identity::verify(self.context.peers(), request.metadata())?;
+        let host = self.replicas.host()?;
+        let mut messages = request.into_inner();
+        let header = snapshot::receive_header(&mut messages).await.map_err(refused)?;
+        let chunks = snapshot::receive_chunks(messages);
+        let vote = host.receive_snapshot(from, header, chunks).await.map_err(refused)?;
+        let vote = Some(super::convert::vote_to_wire(vote));
+        Ok(Response::new(v1::InstallSnapshotResponse { vote }))
+    }
+
+    async fn probe_leaders(
+        &self,
+        request: Request<v1::ProbeLeadersRequest>,
+    ) -> Answer<v1::ProbeLeadersResponse> {
+        let partition_ids = request.into_inner().partition_ids;
+        let probes = self.replicas.probe_leaders(&partition_ids).await?;
+        Ok(Response::new(v1::ProbeLeadersResponse { probes }))
+    }
+
+    async fn find_route(
+        &self,
+        request: Request<v1::FindRouteRequest>,
+    ) -> Answer<v1::FindRouteResponse> {
+        let id = PartitionId::new(request.into_inner().partition_id).map_err(Failure::from)?;
+        Ok(Response::new(v1::FindRouteResponse { route: self.context.peers().route(id) }))
+    }
+
+    async fn create_replica(
+        &self,
+        request: Request<v1::CreateReplicaRequest>,
+    ) -> Answer<v1::CreateReplicaResponse> {
+        Ok(Response::new(self.replicas.create(request.into_inner()).await?))
+    }
+
+    async fn initialize_group(
+        &self,
+        request: Request<v1::InitializeGroupRequest>,
+    ) -> Answer<v1::InitializeGroupResponse> {
+        Ok(Response::new(self.replicas.initialize(request.into_inner()).await?))
+    }
+
+    async fn delete_replica(
+        &self,
+        request: Request<v1::DeleteReplicaRequest>,
+    ) -> Answer<v1::DeleteReplicaResponse> {
+        Ok(Response::new(self.replicas.delete(&request.into_inner()).await?))
+    }
+
+    async fn describe_replica(
+        &self,
+        request: Request<v1::DescribeReplicaRequest>,
+    ) -> Answer<v1::DescribeReplicaResponse> {
+        Ok(Response::new(self.replicas.describe(&request.into_inner())?))
+    }
+
+    async fn describe_replicas(
+        &self,
+        request: Request<v1::DescribeReplicasRequest>,
+    ) -> Answer<v1::DescribeReplicasResponse> {
+        Ok(Response::new(self.replicas.describe_many(&request.into_inner())?))
+    }
+
+    async fn change_membership(
+        &self,
+        request: Request<v1::ChangeMembershipRequest>,
+    ) -> Answer<v1::ChangeMembershipResponse> {
+        Ok(Response::new(self.replicas.change_membership(request.into_inner()).await?))
+    }
+
+    async fn hand_over(
+        &self,
+        request: Request<v1::HandOverRequest>,
+    ) -> Answer<v1::HandOverResponse> {
+        Ok(Response::new(self.replicas.hand_over(&request.into_inner()).await?))
+    }
+
+    async fn sum_replica(
+        &self,
+        request: Request<v1::SumReplicaRequest>,
+    ) -> Answer<v1::SumReplicaResponse> {
+        Ok(Response::new(self.replicas.sum(&request.into_inner()).await?))
+    }
+
+    async fn snapshot_replica(
+        &self,
+        request: Request<v1::SnapshotReplicaRequest>,
+    ) -> Answer<v1::SnapshotReplicaResponse> {
+        Ok(Response::new(self.replicas.snapshot(&request.into_inner()).await?))
+    }
+}
+
+/// The groups of this node's host.
+struct HostGroups(NodeContext);
+
+impl Groups for HostGroups {
+    fn handle(
+        &self,
+        from: NodeId,
+        partition_id: PartitionId,
+        request: RaftRequest,
+    ) -> BoxFuture<'static, Result<RaftReply, Refusal>> {
+        let host = self.0.host().cloned();
+        Box::pin(async move {
+            let starting = || Refusal {
+                reason: Reason::Starting,
+                message: "the store is not open yet".to_owned(),
+            };
+            host.ok_or_else(starting)?.handle(from, partition_id, request).await
+        })
+    }
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    Failure::new(refusal.reason, refusal.message)
+}
