@@ -1,1 +1,43 @@
-//! placeholder
+//! Partitions on RocksDB: the only crate that knows it.
+//!
+//! A [`Store`] is all data directories of a node. Each has an identity, a lock,
+//! and two databases that all its partitions share: `raft/` with their logs and
+//! votes, where every write is synced, and `data/` with their states, which is
+//! replayed from the logs after a crash. A [`PartitionStore`] is one partition in
+//! it: a [`PartitionLog`] and a [`PartitionState`].
+//!
+//! What is where on a disk is in [`keys`](self) and `codec`, and nowhere else.
+
+mod store;
+mod partition;
+mod log;
+mod state;
+mod snapshot;
+mod check;
+
+mod disk;
+mod identity;
+mod lock;
+mod manifest;
+mod space;
+mod writer;
+mod blocking;
+
+mod keys;
+mod codec;
+mod engine;
+
+mod error;
+mod metric;
+
+pub use check::{CheckError, CheckReport, Verify};
+pub use codec::{CodecError, decode_entry, decode_membership, encode_entry, encode_membership};
+pub use error::{DiskFull, LoadError, OpenError, StoreError};
+pub use log::{LogBounds, PartitionLog};
+pub use partition::PartitionStore;
+pub use snapshot::{SnapshotReader, SnapshotSink, SnapshotSource, StagedSnapshot};
+pub use state::{
+    Damage, Frame, PartitionState, Problem, READ_LEN_MAX, ReadError, ReadOutcome, ReplicaSum,
+    Usage,
+};
+pub use store::{DiskConfig, DiskStatus, LogWrites, ManifestEntry, Store, StoreConfig};

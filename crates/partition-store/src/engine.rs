@@ -1,0 +1,114 @@
+//! The seam between partitions and the key-value engine that keeps them.
+//!
+//! The store knows tables, batches and two kinds of durability, and nothing of
+//! RocksDB, which stops at [`rocks`]. An engine that loses what was not synced
+//! when it "crashes" fits behind the same traits.
+
+mod batch;
+#[cfg(test)]
+pub(crate) mod memory;
+pub(crate) mod rocks;
+
+use std::io;
+use std::ops::{ControlFlow, Range};
+
+use bytes::Bytes;
+
+pub(crate) use batch::{Batch, Change, Value};
+
+/// The tables of a disk. The first two are in `raft/`, the others in `data/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Table {
+    /// Entries of all logs.
+    Log,
+    /// Votes, bounds and commit indexes of all logs; the manifest.
+    LogMeta,
+    /// All that describes the partitions' states.
+    StateMeta,
+    /// Payload.
+    Chunk,
+}
+
+impl Table {
+    /// The column family's name; never changes.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Table::Log => "log",
+            Table::LogMeta => "log_meta",
+            Table::StateMeta => "state_meta",
+            Table::Chunk => "chunk",
+        }
+    }
+}
+
+/// What a write waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// For the disk: the write, and all before it, survive a power cut.
+    Synced,
+    /// For nothing: a crash may take it, but never a part of it, and never it
+    /// without what was written after it.
+    Buffered,
+}
+
+/// What an engine can fail with.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum EngineError {
+    /// What is on the disk is not what was written.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// The disk does not take or give bytes.
+    #[error("{0}")]
+    Disk(String),
+}
+
+impl From<EngineError> for io::Error {
+    fn from(error: EngineError) -> Self {
+        let kind = match &error {
+            EngineError::Damaged(_) => io::ErrorKind::InvalidData,
+            EngineError::Disk(_) => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// Takes a key and its value; both end with the call.
+pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
+
+/// Looks at tables. Blocks.
+pub(crate) trait Read {
+    /// The value of a key.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
+
+    /// Visits the keys of a range in ascending order until told to stop.
+    fn scan(
+        &self,
+        table: Table,
+        range: Range<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), EngineError>;
+
+    /// Visits the keys of a range in descending order until told to stop.
+    fn scan_back(
+        &self,
+        table: Table,
+        range: Range<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), EngineError>;
+}
+
+/// One database: a few tables that are written atomically together. Blocks.
+pub(crate) trait Engine: Read + Send + Sync + 'static {
+    /// Makes all changes of a batch, in order and at once.
+    fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError>;
+
+    /// Makes everything written before durable, and leaves nothing to replay
+    /// at the next open.
+    fn flush(&self) -> Result<(), EngineError>;
+
+    /// Gives the disk back what was deleted in a range. Slow.
+    fn reclaim(&self, table: Table, range: Range<&[u8]>) -> Result<(), EngineError>;
+
+    /// A view that later writes do not change.
+    fn snapshot(&self) -> Box<dyn Read + '_>;
+}

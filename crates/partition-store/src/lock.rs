@@ -1,0 +1,4 @@
+//! One process a data directory.
+
+/// Held as long as any database of the directory is open.
+pub(crate) struct DirLock;
