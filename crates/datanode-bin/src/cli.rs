@@ -54,7 +54,11 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|error| {
         // Nothing is left to do when even stderr is closed.
         let _ = error.print();
-        if error.use_stderr() { ExitCode::from(exit::Exit::Usage.code()) } else { ExitCode::SUCCESS }
+        if error.use_stderr() {
+            ExitCode::from(exit::Exit::Usage.code())
+        } else {
+            ExitCode::SUCCESS
+        }
     })
 }
 

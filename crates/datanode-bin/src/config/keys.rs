@@ -157,7 +157,12 @@ const SECTIONS: &[Section] = &[
                 "\"30s\"",
                 "A partition without a verified leader for so long is waived: the port opens without it.",
             ),
-            key("stall_timeout", Kind::Time, "\"60s\"", "No progress at all for so long is a stall."),
+            key(
+                "stall_timeout",
+                Kind::Time,
+                "\"60s\"",
+                "No progress at all for so long is a stall.",
+            ),
             key(
                 "max_quarantined",
                 Kind::Share,
@@ -190,7 +195,12 @@ const SECTIONS: &[Section] = &[
         repeated: false,
         doc: "The clocks of consensus; the same on every node.",
         keys: &[
-            key("heartbeat_interval", Kind::Time, "\"500ms\"", "How often a leader is heard of. At least 10ms."),
+            key(
+                "heartbeat_interval",
+                Kind::Time,
+                "\"500ms\"",
+                "How often a leader is heard of. At least 10ms.",
+            ),
             key(
                 "election_timeout",
                 Kind::Times,
@@ -219,9 +229,24 @@ const SECTIONS: &[Section] = &[
             ),
         ],
     },
-    Section { name: "tls.client", repeated: false, doc: "Certificates of the client port.", keys: TLS_KEYS },
-    Section { name: "tls.admin", repeated: false, doc: "Certificates of the admin port.", keys: TLS_KEYS },
-    Section { name: "tls.peer", repeated: false, doc: "Certificates of the peer port.", keys: TLS_KEYS },
+    Section {
+        name: "tls.client",
+        repeated: false,
+        doc: "Certificates of the client port.",
+        keys: TLS_KEYS,
+    },
+    Section {
+        name: "tls.admin",
+        repeated: false,
+        doc: "Certificates of the admin port.",
+        keys: TLS_KEYS,
+    },
+    Section {
+        name: "tls.peer",
+        repeated: false,
+        doc: "Certificates of the peer port.",
+        keys: TLS_KEYS,
+    },
     Section {
         name: "log",
         repeated: false,
@@ -241,7 +266,8 @@ const SECTIONS: &[Section] = &[
 /// A configuration file with every key at its default, and what it means.
 #[must_use]
 pub fn template() -> String {
-    let mut text = String::from("# Configuration of a datanode. Every key is shown with its default.\n");
+    let mut text =
+        String::from("# Configuration of a datanode. Every key is shown with its default.\n");
     let comment = |text: &mut String, doc: &str| {
         for line in doc.lines() {
             // Writing to a string cannot fail.

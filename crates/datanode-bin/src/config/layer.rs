@@ -88,7 +88,9 @@ impl Layers {
         let place = Place::Set(argument.to_owned());
         let Some((path, value)) = argument.split_once('=') else {
             let problem = Problem::new("has no value").at(place);
-            return Err(problem.advise("write --set KEY=VALUE, as in --set log.level=debug").into());
+            return Err(problem
+                .advise("write --set KEY=VALUE, as in --set log.level=debug")
+                .into());
         };
         self.apply(path.trim(), value.trim(), place)
     }
@@ -203,7 +205,7 @@ fn explain(message: &str, path: Option<&str>) -> Problem {
     let message = message.trim();
     if let Some(rest) = message.strip_prefix("unknown field `") {
         let name = rest.split('`').next().unwrap_or(rest);
-        let advice = match keys::suggestion(path.unwrap_or(name)) {
+        let advice = match keys::suggestion(wrong_path(path, name)) {
             Some(known) => format!("did you mean `{known}`? "),
             None => String::new(),
         };
@@ -224,6 +226,20 @@ fn explain(message: &str, path: Option<&str>) -> Problem {
         Some(example) => problem.advise(format!("an example: {example}")),
         None => problem,
     }
+}
+
+/// The path up to and with the unknown name: the rest of it was never looked at.
+fn wrong_path<'a>(path: Option<&'a str>, name: &'a str) -> &'a str {
+    let Some(path) = path else { return name };
+    let mut end = 0;
+    for part in path.split('.') {
+        end += part.len();
+        if part == name {
+            return &path[..end];
+        }
+        end += 1;
+    }
+    name
 }
 
 fn join(path: &str, name: &str) -> String {
@@ -306,18 +322,17 @@ fn insert(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
     }
 }
 
-fn insert_item(
-    items: &mut Vec<Value>,
-    name: &str,
-    path: &str,
-    value: Value,
-) -> Result<(), String> {
+fn insert_item(items: &mut Vec<Value>, name: &str, path: &str, value: Value) -> Result<(), String> {
     let (index, rest) = path.split_once('.').unwrap_or((path, ""));
     let index: usize = index
         .parse()
         .map_err(|_| format!("`{name}` is a list: write `{name}.0.…`, counting from 0"))?;
     if index > items.len() {
-        return Err(format!("`{name}` has {} items: the next is `{name}.{}`", items.len(), items.len()));
+        return Err(format!(
+            "`{name}` has {} items: the next is `{name}.{}`",
+            items.len(),
+            items.len()
+        ));
     }
     if index == items.len() {
         items.push(Value::Table(Table::new()));

@@ -81,8 +81,7 @@ fn ports(config: &Config, found: &mut Problems) {
 
 /// Whether the second bind would fail.
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() == b.port()
-        && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+    a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 
 fn addresses(config: &Config, found: &mut Problems) {

@@ -1,0 +1,3 @@
+//! The program from the outside.
+
+mod config;
