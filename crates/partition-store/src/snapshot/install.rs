@@ -1,0 +1,74 @@
+//! The switch from the current state to a staged snapshot.
+//!
+//! ```text
+//! staged ──pointer and state record, one batch──▶ current ──flush──▶ durable ──▶ old one deleted
+//! ```
+//!
+//! A crash before the flush leaves the old state, one after it the new state;
+//! the other generation is discarded when the partition is opened.
+
+use std::io;
+
+use partition_types::{LogId, Membership};
+
+use super::sink::StagedSnapshot;
+use crate::state::{PartitionState, Shared, generation};
+
+impl PartitionState {
+    /// Makes a staged snapshot the state: at once, and durable on return.
+    ///
+    /// `last`, `membership_log_id` and `membership` are what its sender
+    /// announced; they must be what the stream says.
+    ///
+    /// # Errors
+    /// `InvalidInput` when they are not, when the snapshot was staged for
+    /// another partition, or when it is older than the state: the state is
+    /// as before then. Else when the disk fails: the replica must stop.
+    ///
+    /// # Cancel safety
+    /// A call that was dropped still installs.
+    pub async fn install(
+        &self,
+        staged: StagedSnapshot,
+        last: LogId,
+        membership_log_id: Option<LogId>,
+        membership: Membership,
+    ) -> io::Result<()> {
+        self.blocking(move |shared| {
+            let state = &staged.state;
+            let announced = (Some(last), membership_log_id, &membership);
+            if announced != (state.applied, state.membership_log_id, &state.membership) {
+                return Err(invalid("the snapshot is not the one that was announced"));
+            }
+            install(shared, staged)
+        })
+        .await?
+    }
+}
+
+fn install(shared: &Shared, staged: StagedSnapshot) -> io::Result<()> {
+    if staged.space.partition_id != shared.id {
+        return Err(invalid("the snapshot is of another partition"));
+    }
+    let old = {
+        let mut machine = shared.machine.lock();
+        // Going back would take back outcomes that clients were told.
+        if staged.state.applied < machine.state().applied {
+            return Err(invalid("the snapshot is older than the state"));
+        }
+        let old = machine.switch_to(staged.space, staged.state);
+        // After an error too: whether the switch was written is not known then,
+        // and opening the partition finds out. The thread that is told is gone
+        // only if it panicked.
+        let _ = staged.installed.send(());
+        let old = old?;
+        shared.publish(&machine);
+        old
+    };
+    shared.disk.flush()?;
+    generation::discard(shared.engine.as_ref(), old).map_err(io::Error::other)
+}
+
+fn invalid(problem: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, problem)
+}
