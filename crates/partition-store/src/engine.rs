@@ -100,7 +100,7 @@ pub(crate) trait Read {
 /// One database: a few tables that are written atomically together. Blocks.
 pub(crate) trait Engine: Read + Send + Sync + 'static {
     /// Makes all changes of a batch, in order and at once.
-    fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError>;
+    fn write(&self, batch: &Batch, durability: Durability) -> Result<(), EngineError>;
 
     /// Makes everything written before durable, and leaves nothing to replay
     /// at the next open.

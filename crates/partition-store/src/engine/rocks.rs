@@ -164,7 +164,7 @@ impl From<rocksdb::Error> for EngineError {
 }
 
 impl Engine for Rocks {
-    fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {
+    fn write(&self, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
         let mut changes = WriteBatch::with_capacity_bytes(batch.len_bytes() + 64 * batch.changes().len());
         let mut joined = Vec::new();
         for change in batch.changes() {
