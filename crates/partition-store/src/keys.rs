@@ -234,6 +234,11 @@ pub(crate) fn chunks(id: PartitionId, generation: u32, extent_id: ExtentId) -> R
     prefix..end
 }
 
+/// The chunk id of a chunk's key.
+pub(crate) fn chunk_of(key: &[u8]) -> Result<u64, CodecError> {
+    last_number(key, SPACE_LEN + 8)
+}
+
 fn log_meta(kind: u8, id: PartitionId) -> Vec<u8> {
     join(&[&[kind], &id.get().to_be_bytes()])
 }

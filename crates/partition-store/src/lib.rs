@@ -30,7 +30,7 @@ mod engine;
 mod error;
 mod metric;
 
-pub use check::{CheckError, CheckReport, Verify};
+pub use check::{CheckError, CheckReport, Checked, Verify};
 pub use codec::{CodecError, decode_entry, decode_membership, encode_entry, encode_membership};
 pub use error::{DiskFull, LoadError, OpenError, StoreError};
 pub use log::{LogBounds, PartitionLog};

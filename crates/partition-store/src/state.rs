@@ -30,6 +30,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use partition_types::{Entry, ExtentId, ExtentInfo, LogId, Membership, Outcome, PartitionId};
 
+use crate::blocking::Pools;
 use crate::engine::Engine;
 
 pub(crate) use audit::Audit;
@@ -79,13 +80,14 @@ pub(crate) struct Shared {
     pub(crate) id: PartitionId,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) disk: Arc<dyn Flusher>,
+    pools: Arc<Pools>,
     pub(crate) machine: Mutex<Machine>,
     published: RwLock<Published>,
 }
 
 /// A handle to a partition's state; cheap to clone.
 ///
-/// Blocking work runs on tokio's blocking threads, never on the caller's.
+/// Blocking work runs on the disk's threads, never on the caller's.
 #[derive(Clone)]
 pub struct PartitionState {
     pub(crate) shared: Arc<Shared>,
@@ -97,6 +99,7 @@ impl PartitionState {
         id: PartitionId,
         engine: Arc<dyn Engine>,
         disk: Arc<dyn Flusher>,
+        pools: Arc<Pools>,
     ) -> Result<Self, StateError> {
         let machine = Machine::open(Arc::clone(&engine), id)?;
         let mut published = Published::of(machine.state());
@@ -106,6 +109,7 @@ impl PartitionState {
             id,
             engine,
             disk,
+            pools,
             machine: Mutex::new(machine),
             published: RwLock::new(published),
         };
@@ -149,7 +153,8 @@ impl PartitionState {
     /// Not cancel safe: a call that was dropped still applies, and its outcomes
     /// are lost.
     pub async fn apply(&self, entries: Vec<Entry>) -> io::Result<Vec<Outcome>> {
-        self.blocking(move |shared| {
+        let shared = Arc::clone(&self.shared);
+        let apply = move || {
             let applied = {
                 let mut machine = shared.machine.lock();
                 let applied = machine.apply(&entries);
@@ -160,8 +165,8 @@ impl PartitionState {
             let (outcomes, written_bytes) = applied?;
             shared.disk.applied(written_bytes);
             Ok(outcomes)
-        })
-        .await?
+        };
+        self.shared.pools.applies.run(apply).await?
     }
 
     /// Describes a visible extent; `None` when there is no such.
@@ -230,7 +235,11 @@ impl PartitionState {
     /// # Errors
     /// [`ReadError::ChecksumMismatch`] or [`ReadError::Io`].
     pub async fn sum(&self) -> Result<ReplicaSum, ReadError> {
-        self.looking(|view| Ok(sum::sum(view)?)).await
+        self.long(|shared| {
+            let snapshot = shared.engine.snapshot();
+            Ok(sum::sum(View::current(snapshot.as_ref(), shared.id)?)?)
+        })
+        .await?
     }
 
     /// Makes everything applied durable; the whole disk's, since partitions
@@ -242,7 +251,7 @@ impl PartitionState {
     /// # Cancel safety
     /// A call that was dropped still flushes.
     pub async fn flush(&self) -> io::Result<()> {
-        self.blocking(|shared| shared.disk.flush()).await?
+        self.long(|shared| shared.disk.flush()).await?
     }
 
     /// Told by the disk after a flush: what was applied when it began is
@@ -252,20 +261,21 @@ impl PartitionState {
         published.durable_applied = published.durable_applied.max(applied);
     }
 
-    /// Runs a look at one consistent view on a blocking thread.
+    /// Runs a short look at one consistent view on a thread for reads.
     async fn looking<T: Send + 'static>(
         &self,
         look: impl FnOnce(View<'_>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        self.blocking(move |shared| {
+        let shared = Arc::clone(&self.shared);
+        let look = move || {
             let snapshot = shared.engine.snapshot();
             look(View::current(snapshot.as_ref(), shared.id)?)
-        })
-        .await?
+        };
+        self.shared.pools.reads.run(look).await?
     }
 
-    /// Runs `work` on a blocking thread.
-    pub(crate) async fn blocking<T: Send + 'static>(
+    /// Runs rare, long work on a thread that nobody else waits for.
+    pub(crate) async fn long<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared) -> T + Send + 'static,
     ) -> io::Result<T> {

@@ -34,7 +34,7 @@ impl PartitionState {
         membership_log_id: Option<LogId>,
         membership: Membership,
     ) -> io::Result<()> {
-        self.blocking(move |shared| {
+        self.long(move |shared| {
             let state = &staged.state;
             let announced = (Some(last), membership_log_id, &membership);
             if announced != (state.applied, state.membership_log_id, &state.membership) {
