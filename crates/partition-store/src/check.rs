@@ -6,6 +6,8 @@
 
 mod extents;
 mod log;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::io;
 use std::path::PathBuf;

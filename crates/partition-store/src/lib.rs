@@ -30,6 +30,9 @@ mod engine;
 mod error;
 mod metric;
 
+#[cfg(test)]
+mod testing;
+
 pub use check::{CheckError, CheckReport, Checked, Verify};
 pub use codec::{CodecError, decode_entry, decode_membership, encode_entry, encode_membership};
 pub use error::{DiskFull, LoadError, OpenError, StoreError};

@@ -17,5 +17,8 @@ mod receive;
 mod sink;
 mod source;
 
+#[cfg(test)]
+mod tests;
+
 pub use sink::{SnapshotSink, StagedSnapshot};
 pub use source::{SnapshotReader, SnapshotSource};

@@ -23,6 +23,9 @@ mod sum;
 mod view;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;

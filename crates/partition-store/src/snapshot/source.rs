@@ -2,6 +2,7 @@
 //! bounded queue.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -175,10 +176,10 @@ impl<'a> Stream<'a> {
         view.each_run(id, 0..u64::MAX, |offset, run| {
             self.put_item(&Item::Run { offset, run });
             sent.retain(|_, end| *end > offset);
-            if !sent.contains_key(&run.chunk_id) {
+            if let Entry::Vacant(first) = sent.entry(run.chunk_id) {
+                first.insert(run.chunk_range(offset).1);
                 // A damaged chunk must not travel on as a good one.
                 self.put_item(&Item::Chunk(view.verified_chunk(id, offset, &run)?));
-                sent.insert(run.chunk_id, run.chunk_range(offset).1);
             }
             Ok(self.flow())
         })

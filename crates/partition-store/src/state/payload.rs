@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn chunks_are_the_payload_in_order() {
         for len in [0, 1, CHUNK_LEN_MAX - 1, CHUNK_LEN_MAX, CHUNK_LEN_MAX + 1, 3 * CHUNK_LEN_MAX] {
-            let data: Bytes = (0..len).map(|i| (i % 251) as u8).collect::<Vec<_>>().into();
+            let data: Bytes = (0..=250).cycle().take(len).collect::<Vec<u8>>().into();
             let payload = Payload::new(data.clone(), Crc32c::of(&data)).expect("the sum is right");
             let mut joined = Vec::new();
             for (chunk, crc) in payload.chunks() {

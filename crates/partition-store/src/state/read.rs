@@ -178,8 +178,8 @@ mod tests {
     fn check(pieces: &[usize], expected: &[usize]) {
         let mut frames = Frames::new(7);
         let mut whole = Vec::new();
-        for (i, len) in pieces.iter().enumerate() {
-            let piece = vec![i as u8; *len];
+        for (i, len) in (0u8..).zip(pieces) {
+            let piece = vec![i; *len];
             whole.extend_from_slice(&piece);
             let crc = (i % 2 == 0).then(|| Crc32c::of(&piece));
             frames.push(piece.into(), crc);

@@ -1,0 +1,207 @@
+//! Everything that can be wrong is found, and nothing else is.
+
+use partition_types::Op;
+
+use super::{CheckError, Verify};
+use crate::engine::memory::MemoryEngine;
+use crate::engine::{Change, Read, Table};
+use crate::testing::{Rig, append, bytes, command, delete, put, request, stage_part, write};
+
+/// Flips a bit in the middle of a stored value.
+pub(crate) fn damage(engine: &MemoryEngine, table: Table, key: &[u8]) {
+    let value = engine.get(table, key).unwrap().expect("it is there");
+    let mut value = value.to_vec();
+    let middle = value.len() / 2;
+    value[middle] ^= 4;
+    engine.tamper(&Change::Put { table, key: key.to_vec(), value: value.into() });
+}
+
+/// A partition with something of everything.
+async fn rig() -> Rig {
+    let rig = Rig::new();
+    rig.apply([
+        Op::Create,
+        append(1, &bytes(1, 300_000)),
+        write(1, 100, &bytes(2, 50)),
+        write(1, 131_000, &bytes(3, 500)),
+        put(&bytes(4, 10)),
+        Op::Stage,
+        stage_part(3, 1000, &bytes(5, 200_000)),
+        Op::Create,
+        delete(&[4]),
+        put(&bytes(6, 20)),
+    ])
+    .await;
+    let named = command(10, Some(request(1)), 0, Op::Create);
+    rig.state.apply(vec![named]).await.unwrap();
+    rig
+}
+
+#[tokio::test]
+async fn a_sound_partition_passes() {
+    let rig = rig().await;
+    for verify in [Verify::None, Verify::Sample, Verify::Full] {
+        rig.check(verify).unwrap();
+    }
+    let checked = rig.check(Verify::Full).unwrap();
+    assert_eq!(checked.extents, 5);
+    assert_eq!(checked.chunks, rig.engine.image().keys(Table::Chunk).len() as u64);
+    Rig::new().check(Verify::Full).unwrap();
+}
+
+#[tokio::test]
+async fn every_damaged_value_is_found() {
+    let sound = rig().await;
+    for table in [Table::StateMeta, Table::Chunk] {
+        for key in sound.engine.image().keys(table) {
+            let rig = Rig::open(sound.engine.image()).unwrap();
+            damage(&rig.engine, table, &key);
+            rig.check(Verify::Full).expect_err("a bit is flipped");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_missing_and_every_additional_value_is_found() {
+    let sound = rig().await;
+    for table in [Table::StateMeta, Table::Chunk] {
+        for key in sound.engine.image().keys(table) {
+            let rig = Rig::open(sound.engine.image()).unwrap();
+            rig.engine.tamper(&Change::Delete { table, key: key.clone() });
+            rig.check(Verify::Full).expect_err("a value is missing");
+
+            // The same value under the key after it, and one of an extent, an
+            // index, or a request that is not there.
+            let value = sound.engine.get(table, &key).unwrap().expect("it is there");
+            for at in [1, 9] {
+                let mut key = key.clone();
+                let Some(at) = key.len().checked_sub(at).filter(|at| *at > 12) else { continue };
+                key[at] = key[at].wrapping_add(100);
+                let rig = Rig::open(sound.engine.image()).unwrap();
+                rig.engine.tamper(&Change::Put { table, key, value: value.clone().into() });
+                rig.check(Verify::Full).expect_err("a value too many");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sample_reads_payload() {
+    let rig = Rig::new();
+    rig.apply([put(&bytes(1, 1000))]).await;
+    rig.check(Verify::Sample).unwrap();
+    damage(&rig.engine, Table::Chunk, &rig.engine.image().keys(Table::Chunk)[0]);
+    rig.check(Verify::None).unwrap();
+    assert!(matches!(rig.check(Verify::Sample), Err(CheckError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn an_unreadable_state_does_not_open() {
+    let rig = rig().await;
+    let key = rig.engine.image().keys(Table::StateMeta).into_iter().find(|key| key[12] == b's');
+    damage(&rig.engine, Table::StateMeta, &key.unwrap());
+    assert!(Rig::open(rig.engine.image()).is_err());
+    assert!(matches!(rig.check(Verify::None), Err(CheckError::Record { .. })));
+}
+
+mod log {
+    //! The log against the state.
+
+    use partition_types::Payload;
+
+    use super::*;
+    use crate::check::check_partition;
+    use crate::codec::{self, Bounds};
+    use crate::engine::memory::Image;
+    use crate::engine::{Batch, Durability, Engine};
+    use crate::keys;
+    use crate::testing::{entry, log_id, partition};
+
+    struct Log {
+        purged: Option<u64>,
+        entries: std::ops::Range<u64>,
+        missing: Option<u64>,
+        damaged: Option<u64>,
+    }
+
+    const SOUND: Log = Log { purged: Some(4), entries: 5..60, missing: None, damaged: None };
+
+    /// Checks a log whose state has ten entries applied, at each level.
+    async fn check(log: Log) -> [Result<(), String>; 3] {
+        let rig = Rig::new();
+        rig.apply((0..10).map(|_| Op::Create)).await;
+        let raft = MemoryEngine::open(Image::default());
+        let mut batch = Batch::default();
+        let last = log.entries.end.checked_sub(1).filter(|last| *last >= log.entries.start);
+        let bounds = Bounds {
+            purged: log.purged.map(log_id),
+            entries: last.map(|last| (log.entries.start, log_id(last))),
+        };
+        let key = keys::bounds(partition(7));
+        batch.put(Table::LogMeta, key, codec::encode_bounds(&bounds));
+        for index in log.entries.filter(|index| log.missing != Some(*index)) {
+            let record = codec::encode_entry(&entry(index, Payload::Blank));
+            batch.put(Table::Log, keys::log_entry(partition(7), index), record);
+        }
+        raft.write(&batch, Durability::Synced).unwrap();
+        if let Some(index) = log.damaged {
+            damage(&raft, Table::Log, &keys::log_entry(partition(7), index));
+        }
+        [Verify::None, Verify::Sample, Verify::Full].map(|verify| {
+            check_partition(raft.as_ref(), rig.engine.as_ref(), partition(7), verify)
+                .map(|_| ())
+                .map_err(|error| error.to_string())
+        })
+    }
+
+    async fn check_fails(log: Log, expected: [Option<&str>; 3]) {
+        let found = check(log).await.map(Result::err);
+        assert_eq!(found, expected.map(|text| text.map(str::to_owned)));
+    }
+
+    #[tokio::test]
+    async fn sound_logs_pass() {
+        let all = [Ok(()), Ok(()), Ok(())];
+        assert_eq!(check(SOUND).await, all);
+        assert_eq!(check(Log { purged: None, entries: 0..10, ..SOUND }).await, all);
+        assert_eq!(check(Log { purged: Some(9), entries: 0..0, ..SOUND }).await, all);
+        assert_eq!(check(Log { purged: Some(9), entries: 10..11, ..SOUND }).await, all);
+    }
+
+    #[tokio::test]
+    async fn watermarks_are_in_order() {
+        let everywhere = |text| [Some(text), Some(text), Some(text)];
+        check_fails(
+            Log { purged: Some(10), entries: 11..12, ..SOUND },
+            everywhere("purged T3-N1.10 is after applied T3-N1.9"),
+        )
+        .await;
+        check_fails(
+            Log { entries: 5..9, ..SOUND },
+            everywhere("applied T3-N1.9 is after last T3-N1.8"),
+        )
+        .await;
+        check_fails(
+            Log { purged: None, entries: 0..0, ..SOUND },
+            everywhere("applied T3-N1.9 is after last none"),
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn gaps_are_found() {
+        check_fails(Log { entries: 6..60, ..SOUND }, [Some("log entry 5 is missing"); 3]).await;
+        let gap = |missing| Log { missing: Some(missing), ..SOUND };
+        check_fails(gap(59), [Some("log entry 59 is missing"); 3]).await;
+        let found = Some("log entry 50 is missing");
+        check_fails(gap(50), [None, found, found]).await;
+        check_fails(gap(20), [None, None, Some("log entry 20 is missing")]).await;
+    }
+
+    #[tokio::test]
+    async fn damaged_entries_are_found() {
+        let bad = |damaged| Log { damaged: Some(damaged), ..SOUND };
+        check_fails(bad(59), [Some("log entry 59 is damaged"); 3]).await;
+        check_fails(bad(20), [None, None, Some("log entry 20 is damaged")]).await;
+    }
+}
