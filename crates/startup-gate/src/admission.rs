@@ -1,20 +1,17 @@
 //! Units that come and go while the node serves.
-use std::marker::PhantomData;
 
+use std::fmt;
+use std::sync::Arc;
+
+use crate::core::{Core, Grant};
+use crate::machine::Event;
 use crate::right::{CampaignRight, VoteRight};
 use crate::stage::Stage;
 use crate::unit::Unit;
 
 /// The means to admit and to remove units while the node serves. Cheap to clone.
-#[derive(Debug)]
 pub struct Admission<U: Unit> {
-    _unit: PhantomData<U>,
-}
-
-impl<U: Unit> Clone for Admission<U> {
-    fn clone(&self) -> Self {
-        Self { _unit: PhantomData }
-    }
+    core: Arc<Core<U>>,
 }
 
 /// The rights of a unit that was admitted while the node serves.
@@ -43,17 +40,48 @@ pub enum NotAdmitted {
 }
 
 impl<U: Unit> Admission<U> {
+    pub(crate) fn new(core: Arc<Core<U>>) -> Self {
+        Self { core }
+    }
+
     /// Admits a unit that was made just now, complete and checked by its maker.
+    ///
+    /// A unit that was quarantined and is repaired is removed first, then
+    /// admitted.
     ///
     /// # Errors
     /// The gate is not open, or knows the unit.
-    pub fn admit(&self, _unit: U, _lane: usize) -> Result<Admitted<U>, NotAdmitted> {
-        todo!()
+    pub fn admit(&self, unit: U, lane: usize) -> Result<Admitted<U>, NotAdmitted> {
+        let mut granted = self.core.apply(Event::Admit(unit, lane)).into_iter();
+        match (granted.next(), granted.next()) {
+            (Some(Grant::Vote(vote)), Some(Grant::Campaign(campaign))) => Ok(Admitted {
+                vote: VoteRight::mint(vote),
+                campaign: CampaignRight::mint(campaign),
+            }),
+            _ => match self.core.with(|inner| inner.machine.stage()) {
+                Stage::Serving => Err(NotAdmitted::Known),
+                stage => Err(NotAdmitted::NotServing { stage }),
+            },
+        }
     }
 
     /// Forgets a unit that was deleted; it may be admitted again. Returns
     /// whether the gate knew it.
-    pub fn remove(&self, _unit: &U) -> bool {
-        todo!()
+    pub fn remove(&self, unit: &U) -> bool {
+        let known = self.core.with(|inner| inner.machine.state_of(unit).is_some());
+        self.core.apply(Event::Remove(unit.clone()));
+        known && self.core.with(|inner| inner.machine.state_of(unit).is_none())
+    }
+}
+
+impl<U: Unit> Clone for Admission<U> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core) }
+    }
+}
+
+impl<U: Unit> fmt::Debug for Admission<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission").finish_non_exhaustive()
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::config::ConfigError;
 use crate::fault::{NodeFault, UnitFault};
+use crate::machine::{End, Machine};
 use crate::stage::Stage;
+use crate::unit::Unit;
 
 /// Why a start ended before the gate opened. The port was never opened, or is
 /// closed again with the future that opened it.
@@ -111,6 +113,29 @@ pub enum StartErrorKind {
 }
 
 impl StartError {
+    /// Why the machine ended. What [`Event::Failed`](crate::machine::Event::Failed)
+    /// stands for is known to whoever sent it; anybody else was cancelled by it.
+    pub(crate) fn from_end<U: Unit>(machine: &Machine<U>) -> Self {
+        let total = machine.counts().total();
+        match machine.end() {
+            None => Self::Cancelled { stage: machine.stage() },
+            Some(End::Cancelled { stage } | End::Failed { stage }) => {
+                Self::Cancelled { stage: *stage }
+            }
+            Some(End::OverBudget { quarantined, allowed, first, fault }) => Self::OverBudget {
+                quarantined: *quarantined,
+                total,
+                allowed: *allowed,
+                first: UnitAndFault { unit: first.to_string(), fault: fault.clone() },
+            },
+            Some(End::Strict { quarantined, first, fault }) => Self::Strict {
+                quarantined: *quarantined,
+                total,
+                first: UnitAndFault { unit: first.to_string(), fault: fault.clone() },
+            },
+        }
+    }
+
     /// What has to be done about it.
     #[must_use]
     pub fn kind(&self) -> StartErrorKind {

@@ -1,82 +1,111 @@
 //! The view of a gate that everybody may hold.
-use std::marker::PhantomData;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
+use crate::core::{Core, Life};
 use crate::down::{Down, Flush};
 use crate::fault::UnitFault;
+use crate::machine::Event;
 use crate::report::Report;
 use crate::stage::Stage;
 use crate::unit::{Counts, Priority, Unit, UnitState};
 
 /// The view of a gate that everybody may hold: admin pages, health checks,
 /// signal handlers. It mints no rights. Cheap to clone.
-#[derive(Debug)]
 pub struct Handle<U: Unit> {
-    _unit: PhantomData<U>,
-}
-
-impl<U: Unit> Clone for Handle<U> {
-    fn clone(&self) -> Self {
-        Self { _unit: PhantomData }
-    }
+    core: Arc<Core<U>>,
 }
 
 impl<U: Unit> Handle<U> {
-    /// How far the node has come.
-    pub fn stage(&self) -> Stage {
-        todo!()
+    pub(crate) fn new(core: Arc<Core<U>>) -> Self {
+        Self { core }
     }
 
-    /// Whether the gate is open: [`Stage::Serving`].
+    /// How far the node has come.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.core.with(|inner| inner.machine.stage())
+    }
+
+    /// Whether the gate is open: [`Stage::Serving`]. The port opens a moment
+    /// before, so code behind the port must not refuse by this.
+    #[must_use]
     pub fn is_open(&self) -> bool {
-        todo!()
+        self.stage() == Stage::Serving
     }
 
     /// How far a unit has come; `None` if the gate does not know it.
-    pub fn state_of(&self, _unit: &U) -> Option<UnitState> {
-        todo!()
+    #[must_use]
+    pub fn state_of(&self, unit: &U) -> Option<UnitState> {
+        self.core.with(|inner| inner.machine.state_of(unit).cloned())
     }
 
     /// How many units are in each state.
+    #[must_use]
     pub fn counts(&self) -> Counts {
-        todo!()
+        self.core.with(|inner| inner.machine.counts())
     }
 
     /// Where the start stands. Costs time in proportion to the number of units.
+    #[must_use]
     pub fn report(&self) -> Report {
-        todo!()
+        self.core.report()
     }
 
     /// Changes with every transition; the value is their number so far. Read
     /// [`Handle::report`] when it did, not more often than you need.
+    #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
-        todo!()
+        self.core.version.subscribe()
     }
 
     /// Counts transitions and [`Progress`](crate::Progress) ticks: a watchdog
     /// may extend its patience whenever this grew.
+    #[must_use]
     pub fn progress_count(&self) -> u64 {
-        todo!()
+        self.core.ticks.load(Ordering::Relaxed)
     }
 
     /// Takes a waiting unit earlier. A lower priority than it has is ignored.
-    pub fn raise(&self, _unit: &U, _priority: Priority) {
-        todo!()
+    pub fn raise(&self, unit: &U, priority: Priority) {
+        self.core.apply(Event::Raise(unit.clone(), priority));
     }
 
-    /// Quarantines a unit in any stage, e.g. because its disk failed while it served.
-    /// Returns whether the unit was known and not quarantined before.
-    pub fn quarantine(&self, _unit: &U, _fault: UnitFault) -> bool {
-        todo!()
+    /// Quarantines a unit in any stage, e.g. because its disk failed while it
+    /// served. Returns whether the unit was known and not quarantined before.
+    ///
+    /// Rights that it was granted are not taken back by this: their holder
+    /// learns of it as an [`Observer`](crate::Observer), or is the caller.
+    pub fn quarantine(&self, unit: &U, fault: UnitFault) -> bool {
+        let is_new = self.core.with(|inner| {
+            let state = inner.machine.state_of(unit);
+            state.is_some_and(|state| !matches!(state, UnitState::Quarantined { .. }))
+        });
+        self.core.apply(Event::Faulted(unit.clone(), fault));
+        is_new
     }
 
     /// Stops a start in any stage: its present call returns
-    /// [`StartError::Cancelled`](crate::StartError::Cancelled). On the way down
-    /// it cuts the present step and those before [`Step::Flush`](crate::Step::Flush)
-    /// short. While serving it does nothing.
-    pub fn cancel(&self) {
-        todo!()
+    /// [`StartError::Cancelled`](crate::StartError::Cancelled), and so does the
+    /// next one if there is none at present. On the way down it cuts short the
+    /// present step and those that follow, up to
+    /// [`Step::Flush`](crate::Step::Flush).
+    ///
+    /// Returns whether there was something to stop; a node that serves is
+    /// stopped by its owner, with [`Serving::drain`](crate::Serving::drain).
+    pub fn cancel(&self) -> bool {
+        let mut stage = Stage::Stopped;
+        self.core.apply_with(Event::Cancel, |inner| {
+            stage = inner.machine.stage();
+            if stage == Stage::Draining {
+                inner.cut.cancel();
+            }
+        });
+        stage.is_starting() || stage == Stage::Draining
     }
 
     /// Waits until the gate is open.
@@ -87,21 +116,53 @@ impl<U: Unit> Handle<U> {
     /// # Cancel safety
     /// Safe to drop at any time.
     pub async fn opened(&self) -> Result<(), NotOpened> {
-        todo!()
+        let mut version = self.subscribe();
+        loop {
+            match self.stage() {
+                Stage::Serving => return Ok(()),
+                stage @ (Stage::Draining | Stage::Stopped) => return Err(NotOpened { stage }),
+                _ => {}
+            }
+            version.changed().await.expect("the core, which holds the sender, is held by self");
+        }
     }
 
     /// Records work that belongs to no unit (opening a disk) on the time-line,
-    /// until the guard is dropped.
-    #[must_use]
-    pub fn span(&self, _name: impl Into<String>) -> SpanGuard {
-        todo!()
+    /// until the guard is dropped. While the node serves nothing is recorded.
+    #[must_use = "the span ends when the guard is dropped"]
+    pub fn span(&self, name: impl Into<String>) -> SpanGuard {
+        let core = Arc::clone(&self.core);
+        let at = core.zero.elapsed();
+        let index = core.with(|inner| inner.timeline.begin_span(name.into(), at));
+        let end = index.map(|index| -> Box<dyn FnOnce() + Send + Sync> {
+            Box::new(move || {
+                let at = core.zero.elapsed();
+                core.with(|inner| inner.timeline.end_span(index, at));
+            })
+        });
+        SpanGuard { end }
     }
 
     /// The way down for a start that failed or was cancelled, from
     /// [`Step::Flush`](crate::Step::Flush) on: there is nothing to hand over or
-    /// to close. `None` before that, and after it was taken.
+    /// to close. `None` before the failed call returned, and after it was taken
+    /// and used.
+    #[must_use]
     pub fn unwind(&self) -> Option<Down<U, Flush>> {
-        todo!()
+        let possible = self.core.with(|inner| inner.machine.can_unwind());
+        possible.then(|| Down::unwind(Life { core: Arc::clone(&self.core) }))
+    }
+}
+
+impl<U: Unit> Clone for Handle<U> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core) }
+    }
+}
+
+impl<U: Unit> fmt::Debug for Handle<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("stage", &self.stage()).finish_non_exhaustive()
     }
 }
 
@@ -114,5 +175,21 @@ pub struct NotOpened {
 }
 
 /// Ends a span when dropped, see [`Handle::span`].
-#[derive(Debug)]
-pub struct SpanGuard {}
+#[must_use = "the span ends when the guard is dropped"]
+pub struct SpanGuard {
+    end: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl Drop for SpanGuard {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            end();
+        }
+    }
+}
+
+impl fmt::Debug for SpanGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpanGuard").finish_non_exhaustive()
+    }
+}

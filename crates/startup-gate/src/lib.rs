@@ -2,11 +2,16 @@
 //! the way down.
 
 mod admission;
+mod caught;
 mod config;
+mod core;
+mod critical_path;
 mod down;
 mod error;
 mod fault;
 mod handle;
+pub mod machine;
+mod meter;
 mod observer;
 mod report;
 mod right;
@@ -14,6 +19,7 @@ mod serving;
 mod stage;
 mod startup;
 mod ticket;
+mod timeline;
 mod unit;
 
 pub use admission::{Admission, Admitted, NotAdmitted};

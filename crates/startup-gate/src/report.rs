@@ -1,6 +1,10 @@
 //! The report: where a start stands, and where its time went.
 
+mod build;
+
 use serde::Serialize;
+
+pub(crate) use build::Source;
 
 use crate::stage::{Stage, Step, StepEnd};
 use crate::unit::Counts;
@@ -73,7 +77,7 @@ pub struct UnitReport {
     pub start_ms: f64,
     /// When it settled; `None` while the gate waits for it.
     pub end_ms: Option<f64>,
-    /// Time in load, in check and in elect.
+    /// Time in load.
     pub load_ms: f64,
     /// Time in check.
     pub check_ms: f64,

@@ -1,121 +1,100 @@
 //! The way up, one type a stage.
-use std::future::Future;
-use std::io;
-use std::marker::PhantomData;
+
+mod check;
+mod elect;
+mod listen;
+mod load;
+
+use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+pub(crate) use elect::Confirmers;
 
 use crate::config::{Config, ConfigError};
+use crate::core::{Core, Life};
 use crate::error::StartError;
-use crate::fault::{NodeFault, UnitFault};
 use crate::handle::Handle;
 use crate::observer::Observer;
-use crate::right::{CampaignRight, ServeRight};
-use crate::serving::Serving;
-use crate::ticket::{CheckTicket, Confirm, LoadTicket, NotConfirmed};
-use crate::unit::{Unit, UnitSpec};
+use crate::right::CampaignRight;
+use crate::unit::Unit;
 
 /// Nothing is loaded yet.
 #[derive(Debug)]
-pub struct Load {}
+pub struct Load(());
+
 /// Every unit is loaded and checked, or quarantined.
 #[derive(Debug)]
-pub struct Check {}
-/// The barrier is passed.
+pub struct Check(());
+
+/// The barrier is passed: the rights to campaign are minted.
 #[derive(Debug)]
-pub struct Elect {}
+pub struct Elect<U> {
+    rights: Vec<CampaignRight<U>>,
+}
+
 /// Every unit is ready, waived or quarantined.
 #[derive(Debug)]
-pub struct Listen {}
+pub struct Listen {
+    confirmers: Confirmers,
+}
 
 /// A node on its way up. `S` says how far it came: each method consumes it and
 /// returns the next one, so stages in the wrong order do not compile.
+///
+/// Dropping it in any stage, or the future of any of its methods, cancels the
+/// start: work under way is dropped, no further right is granted.
 #[derive(Debug)]
 #[must_use = "dropping it cancels the start"]
 pub struct Startup<U: Unit, S> {
+    life: Life<U>,
     state: S,
-    _unit: PhantomData<U>,
 }
 
 impl<U: Unit, S> Startup<U, S> {
     /// The view that everybody may hold.
     pub fn handle(&self) -> Handle<U> {
-        todo!()
+        Handle::new(Arc::clone(&self.life.core))
     }
 }
 
 impl<U: Unit> Startup<U, Load> {
-    /// Begins a start.
+    /// Begins a start: [`Stage::Load`](crate::Stage::Load) on the time-line.
+    /// Work that belongs to no unit, such as opening disks, comes between this
+    /// and [`Startup::load`]; give it a [`Handle::span`].
     ///
     /// # Errors
     /// A setting is outside its bounds.
-    pub fn new(_config: Config, _observers: Vec<Arc<dyn Observer<U>>>) -> Result<Self, ConfigError> {
-        todo!()
-    }
-
-    /// Loads and checks all units: a pipeline, bounded in each lane and overall.
-    ///
-    /// # Errors
-    /// Cancelled; or a unit was given twice.
-    pub async fn load<T, L, LF, C, CF>(
-        self,
-        _units: impl IntoIterator<Item = UnitSpec<U>>,
-        _load: L,
-        _check: C,
-    ) -> Result<Startup<U, Check>, StartError>
-    where
-        T: Send + 'static,
-        L: Fn(LoadTicket<U>) -> LF + Send + Sync + 'static,
-        LF: Future<Output = Result<T, UnitFault>> + Send + 'static,
-        C: Fn(CheckTicket<U>, T) -> CF + Send + Sync + 'static,
-        CF: Future<Output = Result<(), UnitFault>> + Send + 'static,
-    {
-        todo!()
+    pub fn new(config: Config, observers: Vec<Arc<dyn Observer<U>>>) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self { life: Life { core: Core::new(config, observers) }, state: Load(()) })
     }
 }
 
-impl<U: Unit> Startup<U, Check> {
-    /// The barrier: the node-wide check, then the quarantine budget.
-    ///
-    /// # Errors
-    /// The node is unfit, over budget, or the policy is strict; cancelled; deadline.
-    pub async fn check<F>(self, _node_wide: F) -> Result<Startup<U, Elect>, StartError>
-    where
-        F: Future<Output = Result<(), NodeFault>>,
-    {
-        todo!()
-    }
+/// Why the start ended; for use when its machine did.
+fn ended<U: Unit>(core: &Core<U>) -> StartError {
+    core.with(|inner| StartError::from_end(&inner.machine))
 }
 
-impl<U: Unit> Startup<U, Elect> {
-    /// Grants every checked unit its right to campaign, in order of priority,
-    /// then asks `confirm` until each one is confirmed or waived.
-    ///
-    /// # Errors
-    /// Cancelled; over budget or strict when `confirm` found faults.
-    pub async fn elect<G, C, CF>(
-        self,
-        _unfence: G,
-        _confirm: C,
-    ) -> Result<Startup<U, Listen>, StartError>
-    where
-        G: FnMut(CampaignRight<U>),
-        C: Fn(Confirm<U>) -> CF + Send + Sync + 'static,
-        CF: Future<Output = Result<(), NotConfirmed>> + Send + 'static,
-    {
-        todo!()
-    }
+/// Ends the start for a reason that the machine does not know.
+fn fail<U: Unit>(core: &Core<U>, error: StartError) -> StartError {
+    core.apply_with(crate::machine::Event::Failed, |inner| {
+        if inner.machine.end().is_none() {
+            inner.failure = Some(error.to_string());
+        }
+    });
+    error
 }
 
-impl<U: Unit> Startup<U, Listen> {
-    /// Opens the port, last of all.
-    ///
-    /// # Errors
-    /// The port could not be opened; cancelled; deadline.
-    pub async fn listen<T, O, OF>(self, _open: O) -> Result<(Serving<U>, T), StartError>
-    where
-        O: FnOnce(ServeRight) -> OF,
-        OF: Future<Output = io::Result<T>>,
-    {
-        todo!()
+/// Waits for a deadline and returns it; for ever if there is none.
+async fn elapsed(after: Option<Duration>) -> Duration {
+    match after {
+        Some(after) => {
+            sleep(after).await;
+            after
+        }
+        None => pending().await,
     }
 }

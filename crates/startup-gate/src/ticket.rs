@@ -1,21 +1,31 @@
 //! What the gate hands to the code that loads, checks and confirms a unit.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
-use crate::fault::UnitFault;
+use crate::core::{Core, Grant};
+use crate::fault::{FaultKind, UnitFault};
+use crate::machine::Event;
+use crate::meter::Meter;
 use crate::right::VoteRight;
 use crate::unit::Unit;
 
 /// Goes with the load of one unit.
-#[derive(Debug)]
 pub struct LoadTicket<U: Unit> {
     unit: U,
     lane: usize,
     progress: Progress,
+    core: Arc<Core<U>>,
 }
 
 impl<U: Unit> LoadTicket<U> {
+    pub(crate) fn new(unit: U, lane: usize, meter: Arc<Meter>, core: Arc<Core<U>>) -> Self {
+        let progress = Progress { meter, ticks: Arc::clone(&core.ticks) };
+        Self { unit, lane, progress, core }
+    }
+
     /// The unit to load.
     pub fn unit(&self) -> &U {
         &self.unit
@@ -32,26 +42,41 @@ impl<U: Unit> LoadTicket<U> {
     }
 
     /// Says that the unit's vote and log are durable and readable, and gets the
-    /// right to vote for it. The unit keeps the right even if it is
-    /// quarantined later.
+    /// right to vote for it, while its state may still be loading. The unit
+    /// keeps the right even if it is quarantined later: an intact vote and log
+    /// are all that a vote needs.
     ///
     /// # Errors
-    /// [`FaultKind::Withdrawn`](crate::FaultKind::Withdrawn) if the gate has
-    /// given up on the unit or stopped.
+    /// [`FaultKind::Withdrawn`] if the gate has given up on the unit or stopped.
     pub fn log_readable(self) -> Result<VoteRight<U>, UnitFault> {
-        todo!()
+        let grants = self.core.apply(Event::LogReadable(self.unit.clone()));
+        match grants.into_iter().next() {
+            Some(Grant::Vote(unit)) => Ok(VoteRight::mint(unit)),
+            _ => Err(UnitFault::new(FaultKind::Withdrawn, "the gate waits for it no more")),
+        }
+    }
+}
+
+impl<U: Unit> fmt::Debug for LoadTicket<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadTicket").field("unit", &self.unit).finish_non_exhaustive()
     }
 }
 
 /// Goes with the check of one unit.
 #[derive(Debug)]
-pub struct CheckTicket<U: Unit> {
+pub struct CheckTicket<U> {
     unit: U,
     lane: usize,
     progress: Progress,
 }
 
 impl<U: Unit> CheckTicket<U> {
+    pub(crate) fn new(unit: U, lane: usize, meter: Arc<Meter>, core: &Core<U>) -> Self {
+        let progress = Progress { meter, ticks: Arc::clone(&core.ticks) };
+        Self { unit, lane, progress }
+    }
+
     /// The unit to check.
     pub fn unit(&self) -> &U {
         &self.unit
@@ -72,19 +97,30 @@ impl<U: Unit> CheckTicket<U> {
 /// from blocking threads.
 #[derive(Debug, Clone)]
 pub struct Progress {
-    stop: CancellationToken,
+    meter: Arc<Meter>,
+    ticks: Arc<AtomicU64>,
 }
 
 impl Progress {
     /// Something was done: the stall clock starts again.
     pub fn tick(&self) {
-        todo!()
+        self.meter.tick();
+        self.ticks.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the gate wants no more of this work. Blocking code should ask
     /// now and then, since it cannot be dropped from outside.
+    #[must_use]
     pub fn is_withdrawn(&self) -> bool {
-        self.stop.is_cancelled()
+        self.meter.is_withdrawn()
+    }
+
+    /// Waits until the gate wants no more of this work.
+    ///
+    /// # Cancel safety
+    /// Safe to drop at any time.
+    pub async fn withdrawn(&self) {
+        self.meter.withdrawn().await;
     }
 }
 
@@ -95,7 +131,7 @@ pub struct Confirm<U> {
     pub unit: U,
     /// How often it was asked before.
     pub attempt: u32,
-    /// Since the barrier.
+    /// Since the unit was first asked.
     pub waited: Duration,
 }
 
@@ -115,7 +151,7 @@ pub enum NotConfirmed {
 
 impl NotConfirmed {
     /// Not yet.
-    pub fn pending(reason: impl std::fmt::Display) -> Self {
+    pub fn pending(reason: impl fmt::Display) -> Self {
         Self::Pending { reason: reason.to_string() }
     }
 }

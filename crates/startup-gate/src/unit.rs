@@ -31,7 +31,7 @@ impl Priority {
 }
 
 /// A unit and where it is to be loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UnitSpec<U> {
     /// Its name.
     pub unit: U,
@@ -118,6 +118,12 @@ impl UnitState {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         matches!(self, Self::Ready | Self::Waived { .. } | Self::Quarantined { .. })
+    }
+
+    /// Whether its load and its check are not both finished.
+    #[must_use]
+    pub fn is_before_barrier(&self) -> bool {
+        matches!(self, Self::Waiting | Self::Loading | Self::Loaded | Self::Checking)
     }
 }
 

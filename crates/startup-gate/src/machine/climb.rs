@@ -1,0 +1,213 @@
+//! Transitions of single units: load, check, faults, coming and going.
+
+use std::sync::Arc;
+
+use super::{Effect, Machine, Record};
+use crate::fault::{FaultKind, UnitFault};
+use crate::observer::Transition;
+use crate::stage::Stage;
+use crate::unit::{Priority, Unit, UnitSpec, UnitState};
+
+impl<U: Unit> Machine<U> {
+    pub(super) fn begin(&mut self, specs: Vec<UnitSpec<U>>, out: &mut Vec<Effect<U>>) {
+        if self.begun || self.stage != Stage::Load {
+            return;
+        }
+        self.begun = true;
+        for spec in specs {
+            self.add(&spec, UnitState::Waiting, out);
+        }
+        self.fill_load(out);
+        self.advance(out);
+    }
+
+    pub(super) fn log_readable(&mut self, unit: &U, out: &mut Vec<Effect<U>>) {
+        let Some(record) = self.units.get(unit) else { return };
+        if record.state == UnitState::Loading && !record.votes {
+            self.grant_vote(unit, out);
+        }
+    }
+
+    pub(super) fn loaded(&mut self, unit: &U, out: &mut Vec<Effect<U>>) {
+        let Some(record) = self.units.get(unit) else { return };
+        if record.state != UnitState::Loading {
+            return;
+        }
+        let (lane, priority, seq) = (record.lane, record.priority, record.seq);
+        self.stalls.remove(&lane);
+        self.load_queue.release(lane);
+        self.set(unit, UnitState::Loaded, out);
+        self.check_queue.push(lane, priority, seq, unit.clone());
+        self.fill_check(out);
+        self.fill_load(out);
+        self.advance(out);
+    }
+
+    pub(super) fn checked(&mut self, unit: &U, out: &mut Vec<Effect<U>>) {
+        let Some(record) = self.units.get(unit) else { return };
+        if record.state != UnitState::Checking {
+            return;
+        }
+        let lane = record.lane;
+        self.stalls.remove(&lane);
+        self.check_queue.release(lane);
+        self.set(unit, UnitState::Checked, out);
+        self.fill_check(out);
+        self.advance(out);
+    }
+
+    pub(super) fn faulted(&mut self, unit: &U, fault: &UnitFault, out: &mut Vec<Effect<U>>) {
+        if self.stage == Stage::Stopped || !self.quarantine(unit, fault, out) {
+            return;
+        }
+        self.fill_check(out);
+        self.fill_load(out);
+        self.advance(out);
+        self.settle(out);
+    }
+
+    /// A unit that stalls is given up. When as many in a row do as the lane has
+    /// slots, the lane itself is taken for dead: otherwise a hung disk would
+    /// cost one stall timeout for every few units behind it.
+    pub(super) fn stalled(&mut self, unit: &U, fault: &UnitFault, out: &mut Vec<Effect<U>>) {
+        let Some(record) = self.units.get(unit) else { return };
+        let (lane, bound) = match record.state {
+            UnitState::Loading => (record.lane, self.load_queue.bound()),
+            UnitState::Checking => (record.lane, self.check_queue.bound()),
+            _ => return,
+        };
+        let stalls = self.stalls.entry(lane).or_insert(0);
+        *stalls += 1;
+        let lane_is_dead = *stalls >= bound.per_lane.min(bound.overall).get();
+        self.quarantine(unit, fault, out);
+        if lane_is_dead {
+            let fault = UnitFault::new(FaultKind::LaneStalled, format_args!("after {unit}"));
+            self.quarantine_where(&fault, out, |record| {
+                record.lane == lane
+                    && matches!(record.state, UnitState::Waiting | UnitState::Loaded)
+            });
+        }
+        self.fill_check(out);
+        self.fill_load(out);
+        self.advance(out);
+    }
+
+    pub(super) fn load_deadline(&mut self, out: &mut Vec<Effect<U>>) {
+        if !matches!(self.stage, Stage::Load | Stage::Check) {
+            return;
+        }
+        let fault = UnitFault::new(FaultKind::TimedOut, "not loaded and checked by the deadline");
+        self.quarantine_where(&fault, out, |record| record.state.is_before_barrier());
+        self.advance(out);
+    }
+
+    pub(super) fn raise(&mut self, unit: &U, priority: Priority) {
+        let Some(record) = self.units.get_mut(unit) else { return };
+        let (lane, seq, before) = (record.lane, record.seq, record.priority);
+        if priority <= before {
+            return;
+        }
+        record.priority = priority;
+        for queue in [&mut self.load_queue, &mut self.check_queue] {
+            if queue.withdraw(lane, before, seq, unit) {
+                queue.push(lane, priority, seq, unit.clone());
+            }
+        }
+    }
+
+    pub(super) fn admit(&mut self, unit: &U, lane: usize, out: &mut Vec<Effect<U>>) {
+        if self.stage != Stage::Serving || self.units.contains_key(unit) {
+            return;
+        }
+        self.add(&UnitSpec::new(unit.clone()).lane(lane), UnitState::Ready, out);
+        self.grant_vote(unit, out);
+        self.grant_campaign(unit, out);
+    }
+
+    pub(super) fn remove(&mut self, unit: &U, out: &mut Vec<Effect<U>>) {
+        if !matches!(self.stage, Stage::Serving | Stage::Draining) {
+            return;
+        }
+        let Some(record) = self.units.remove(unit) else { return };
+        *self.counts.slot(&record.state) -= 1;
+        out.push(Effect::Abandon(unit.clone()));
+        let from = Some(record.state);
+        out.push(Effect::Changed(Transition::Unit { unit: unit.clone(), from, to: None }));
+    }
+
+    fn add(&mut self, spec: &UnitSpec<U>, state: UnitState, out: &mut Vec<Effect<U>>) {
+        if self.units.contains_key(&spec.unit) {
+            return;
+        }
+        let UnitSpec { unit, lane, priority } = spec.clone();
+        let seq = self.units.len();
+        if state == UnitState::Waiting {
+            self.load_queue.push(lane, priority, seq, unit.clone());
+        }
+        *self.counts.slot(&state) += 1;
+        let to = Some(state.clone());
+        let pending = Arc::from("");
+        let record = Record { lane, priority, seq, state, votes: false, campaigns: false, pending };
+        self.units.insert(unit.clone(), record);
+        out.push(Effect::Changed(Transition::Unit { unit, from: None, to }));
+    }
+
+    /// Whether the unit was there and not quarantined before.
+    fn quarantine(&mut self, unit: &U, fault: &UnitFault, out: &mut Vec<Effect<U>>) -> bool {
+        let Some(record) = self.units.get(unit) else { return false };
+        let (lane, priority, seq) = (record.lane, record.priority, record.seq);
+        match record.state {
+            UnitState::Quarantined { .. } => return false,
+            UnitState::Waiting => {
+                self.load_queue.withdraw(lane, priority, seq, unit);
+            }
+            UnitState::Loading => self.load_queue.release(lane),
+            UnitState::Loaded => {
+                self.check_queue.withdraw(lane, priority, seq, unit);
+            }
+            UnitState::Checking => self.check_queue.release(lane),
+            UnitState::Checked
+            | UnitState::Electing
+            | UnitState::Ready
+            | UnitState::Waived { .. } => {}
+        }
+        out.push(Effect::Abandon(unit.clone()));
+        self.set(unit, UnitState::Quarantined { fault: fault.clone() }, out);
+        true
+    }
+
+    fn quarantine_where(
+        &mut self,
+        fault: &UnitFault,
+        out: &mut Vec<Effect<U>>,
+        which: impl Fn(&Record) -> bool,
+    ) {
+        let units: Vec<U> =
+            self.units.iter().filter(|(_, r)| which(r)).map(|(unit, _)| unit.clone()).collect();
+        for unit in units {
+            self.quarantine(&unit, fault, out);
+        }
+    }
+
+    fn fill_load(&mut self, out: &mut Vec<Effect<U>>) {
+        while let Some(unit) = self.load_queue.pop() {
+            self.set(&unit, UnitState::Loading, out);
+            out.push(Effect::Load(unit));
+        }
+    }
+
+    fn fill_check(&mut self, out: &mut Vec<Effect<U>>) {
+        while let Some(unit) = self.check_queue.pop() {
+            self.set(&unit, UnitState::Checking, out);
+            out.push(Effect::Check(unit));
+        }
+    }
+
+    /// From load to check, as soon as nothing waits to be loaded.
+    fn advance(&mut self, out: &mut Vec<Effect<U>>) {
+        let loading = self.counts.waiting + self.counts.loading;
+        if self.stage == Stage::Load && self.begun && loading == 0 {
+            self.set_stage(Stage::Check, out);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What holds in every reachable state, whatever the order of events.
+
+use std::fmt;
+
+use super::Machine;
+use crate::stage::Stage;
+use crate::unit::{Counts, Unit, UnitState};
+
+/// An invariant that does not hold: a bug in this crate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{invariant} is violated{}", .unit.as_ref().map(|u| format!(" by {u}")).unwrap_or_default())]
+pub struct Violation {
+    /// The invariant in words.
+    pub invariant: &'static str,
+    /// The unit that violates it, if it is about one.
+    pub unit: Option<String>,
+}
+
+fn node(invariant: &'static str, holds: bool) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation { invariant, unit: None }) }
+}
+
+fn of_unit(
+    invariant: &'static str,
+    unit: &impl fmt::Display,
+    holds: bool,
+) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation { invariant, unit: Some(unit.to_string()) }) }
+}
+
+impl<U: Unit> Machine<U> {
+    /// Checks every invariant; costs time in proportion to the number of units.
+    ///
+    /// # Errors
+    /// The first one that does not hold.
+    pub fn check_invariants(&self) -> Result<(), Violation> {
+        let mut counts = Counts::default();
+        for (unit, record) in &self.units {
+            *counts.slot(&record.state) += 1;
+            let behind_barrier = matches!(
+                record.state,
+                UnitState::Electing | UnitState::Ready | UnitState::Waived { .. }
+            );
+            of_unit(
+                "no unit campaigns before the barrier",
+                unit,
+                self.barrier_passed || !record.campaigns,
+            )?;
+            of_unit(
+                "a unit behind the barrier may campaign",
+                unit,
+                record.campaigns || !behind_barrier,
+            )?;
+            of_unit(
+                "when the gate opens every unit is ready, waived or quarantined",
+                unit,
+                record.state.is_settled() || !matches!(self.stage, Stage::Listen | Stage::Serving),
+            )?;
+        }
+        node("counts are exact", counts == self.counts)?;
+        node("loads are bounded in each lane and overall", self.load_queue.is_bounded())?;
+        node("checks are bounded in each lane and overall", self.check_queue.is_bounded())?;
+        node("every load holds one slot", self.load_queue.running() == counts.loading)?;
+        node("every check holds one slot", self.check_queue.running() == counts.checking)?;
+        node("who waits to be loaded is queued", self.load_queue.waiting() == counts.waiting)?;
+        node("who waits to be checked is queued", self.check_queue.waiting() == counts.loaded)?;
+        node(
+            "nothing loads behind the stage load",
+            self.stage != Stage::Check || { counts.waiting + counts.loading == 0 },
+        )?;
+        node(
+            "the right to serve is granted in listen, last of all",
+            !self.serve_granted || self.barrier_passed && self.stage >= Stage::Listen,
+        )?;
+        node("who serves holds the right to", self.stage != Stage::Serving || self.serve_granted)?;
+        node("a start that failed is stopped", self.end.is_none() || self.stage == Stage::Stopped)
+    }
+}
