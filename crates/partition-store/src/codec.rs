@@ -16,9 +16,8 @@ mod reader;
 mod state;
 mod writer;
 
-pub use entry::{decode_entry, encode_entry};
 pub(crate) use entry::entry_value;
-pub(crate) use frame::{open, seal};
+pub use entry::{decode_entry, encode_entry};
 pub(crate) use log::{
     Bounds, decode_bounds, decode_committed, decode_vote, encode_bounds, encode_committed,
     encode_vote,

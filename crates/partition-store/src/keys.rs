@@ -173,12 +173,7 @@ pub(crate) fn extent_of(key: &[u8]) -> Result<ExtentId, CodecError> {
 
 /// A run of an extent.
 pub(crate) fn run(id: PartitionId, generation: u32, extent_id: ExtentId, offset: u64) -> Vec<u8> {
-    state_meta(
-        id,
-        generation,
-        RUN,
-        &[&extent_id.get().to_be_bytes(), &offset.to_be_bytes()],
-    )
+    state_meta(id, generation, RUN, &[&extent_id.get().to_be_bytes(), &offset.to_be_bytes()])
 }
 
 /// All runs of an extent.
@@ -220,11 +215,7 @@ pub(crate) fn chunk(
     extent_id: ExtentId,
     chunk_id: u64,
 ) -> Vec<u8> {
-    join(&[
-        &space(id, generation),
-        &extent_id.get().to_be_bytes(),
-        &chunk_id.to_be_bytes(),
-    ])
+    join(&[&space(id, generation), &extent_id.get().to_be_bytes(), &chunk_id.to_be_bytes()])
 }
 
 /// All chunks of an extent.

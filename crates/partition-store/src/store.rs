@@ -1,14 +1,22 @@
 //! All data directories of a node.
 
+mod checking;
+mod opening;
+mod placement;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use partition_types::{ClusterId, Incarnation, Member, NodeId, PartitionId};
 use tokio::sync::watch;
 
-use crate::error::{LoadError, OpenError, StoreError};
 use crate::check::CheckReport;
+use crate::disk::Disk;
+use crate::error::{LoadError, OpenError, StoreError};
 use crate::partition::PartitionStore;
+use placement::Placed;
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -79,21 +87,176 @@ pub struct LogWrites {
 }
 
 /// A handle to the store; cheap to clone.
+///
+/// All calls block unless they say otherwise. A store that is dropped without
+/// [`Store::close`] is as after a crash: nothing that was reported durable is
+/// lost, the rest may be.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    cluster_id: ClusterId,
+    node_id: NodeId,
+    incarnation: Incarnation,
+    /// In the order of the configuration.
+    disks: Vec<Arc<Disk>>,
+    placed: Mutex<Placed>,
+    flushed: watch::Sender<u64>,
+    inject_load_delay: Duration,
+}
 
 impl Store {
-    pub fn open(config: StoreConfig) -> Result<Self, OpenError> { todo!() }
-    pub fn incarnation(&self) -> Incarnation { todo!() }
-    pub fn cluster_id(&self) -> &ClusterId { todo!() }
-    pub fn node_id(&self) -> NodeId { todo!() }
-    pub fn manifest(&self) -> Vec<ManifestEntry> { todo!() }
-    pub fn disks(&self) -> Vec<DiskStatus> { todo!() }
-    pub fn create(&self, id: PartitionId, created_with: Vec<(NodeId, Member)>) -> Result<bool, StoreError> { todo!() }
-    pub fn load(&self, id: PartitionId) -> Result<PartitionStore, LoadError> { todo!() }
-    pub fn delete(&self, id: PartitionId) -> Result<bool, StoreError> { todo!() }
-    pub fn flush(&self) -> Result<(), StoreError> { todo!() }
-    pub fn close(self) -> Result<(), StoreError> { todo!() }
-    pub fn flushed(&self) -> watch::Receiver<u64> { todo!() }
-    pub fn check_dir(path: &Path) -> CheckReport { todo!() }
+    /// Opens all data directories: locks them, checks or writes their identities,
+    /// opens or makes their databases, and reads the manifest.
+    ///
+    /// # Errors
+    /// [`OpenError`]; whatever it is, no other process or data was harmed.
+    pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
+        Ok(Self { shared: Arc::new(opening::open(config)?) })
+    }
+
+    /// Checks a data directory that no process uses, and changes nothing in it.
+    #[must_use]
+    pub fn check_dir(path: &Path) -> CheckReport {
+        checking::check_dir(path)
+    }
+
+    /// Which life of the node's data directories this is. Does not block.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.incarnation
+    }
+
+    /// The cluster that the directories belong to. Does not block.
+    #[must_use]
+    pub fn cluster_id(&self) -> &ClusterId {
+        &self.shared.cluster_id
+    }
+
+    /// The node that the directories belong to. Does not block.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.shared.node_id
+    }
+
+    /// The partitions that the node has, in the order of their ids.
+    #[must_use]
+    pub fn manifest(&self) -> Vec<ManifestEntry> {
+        self.shared.placed.lock().entries()
+    }
+
+    /// The disks, in the order of the configuration.
+    #[must_use]
+    pub fn disks(&self) -> Vec<DiskStatus> {
+        let partitions = self.shared.placed.lock().partitions_by_disk().to_vec();
+        let disks = self.shared.disks.iter().zip(partitions);
+        disks.map(|(disk, partitions)| status(disk, partitions)).collect()
+    }
+
+    /// Takes in a new partition, durably. Returns false if the node has it
+    /// already; nothing is changed then.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the partition may be there after the next start.
+    pub fn create(
+        &self,
+        id: PartitionId,
+        created_with: Vec<(NodeId, Member)>,
+    ) -> Result<bool, StoreError> {
+        self.shared.placed.lock().create(&self.shared.disks, id, created_with)
+    }
+
+    /// Loads a partition. Whoever loads it again gets the same log and state.
+    ///
+    /// # Errors
+    /// [`LoadError`] when it is not there or cannot be read.
+    pub fn load(&self, id: PartitionId) -> Result<PartitionStore, LoadError> {
+        std::thread::sleep(self.shared.inject_load_delay);
+        let disk = self.shared.placed.lock().disk_of(id).ok_or(LoadError::Missing(id))?;
+        let disk = Arc::clone(&self.shared.disks[disk]);
+        let (log, state) = disk.load(id)?;
+        Ok(PartitionStore::new(disk, log, state))
+    }
+
+    /// Deletes a partition, durably. Its handles take nothing any more. Returns
+    /// false if the node does not have it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the partition may be there after the next start.
+    pub fn delete(&self, id: PartitionId) -> Result<bool, StoreError> {
+        self.shared.placed.lock().delete(&self.shared.disks, id)
+    }
+
+    /// Makes everything applied durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] for the first disk that fails; the others are
+    /// flushed all the same.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.each_disk(|disk| disk.flush.now())
+    }
+
+    /// Counts completed flushes of any disk: logs may be purged further when it
+    /// changes. Does not block.
+    #[must_use]
+    pub fn flushed(&self) -> watch::Receiver<u64> {
+        self.shared.flushed.subscribe()
+    }
+
+    /// Writes what is queued, makes everything durable so that the next start
+    /// has nothing to replay, and ends all threads. Other handles get errors from
+    /// then on; the directories are unlocked when the last one is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] for the first disk that fails; the others are closed
+    /// all the same.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.each_disk(Disk::close)
+    }
+
+    /// Does something on all disks at once.
+    fn each_disk(
+        &self,
+        work: impl Fn(&Disk) -> std::io::Result<()> + Sync,
+    ) -> Result<(), StoreError> {
+        let work = &work;
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let running: Vec<_> = self
+                .shared
+                .disks
+                .iter()
+                .map(|disk| (disk, scope.spawn(move || work(disk))))
+                .collect();
+            running.into_iter().map(|(disk, running)| (disk, running.join())).collect()
+        });
+        for (disk, result) in results {
+            match result {
+                Ok(Ok(())) => {}
+                Ok(Err(source)) => {
+                    return Err(StoreError::Disk { path: disk.path.clone(), source });
+                }
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn status(disk: &Disk, partitions: usize) -> DiskStatus {
+    // A file system that does not answer has nothing to offer.
+    let (total_bytes, available_bytes) = disk
+        .space
+        .capacity()
+        .map_or((0, 0), |capacity| (capacity.total_bytes, capacity.available_bytes));
+    DiskStatus {
+        path: disk.path.clone(),
+        total_bytes,
+        available_bytes,
+        reserve_bytes: disk.space.reserve_bytes,
+        partitions,
+        failure: disk.health.failure().map(str::to_owned),
+        log_writes: disk.writer.writes(),
+    }
 }

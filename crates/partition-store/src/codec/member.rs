@@ -51,9 +51,8 @@ pub(crate) fn read_membership(body: &mut Reader) -> Result<Membership, CodecErro
         })
         .collect::<Result<_, CodecError>>()?;
     let count = body.count(1 + MEMBER_LEN_MIN)?;
-    let members = (0..count)
-        .map(|_| read_member(body))
-        .collect::<Result<BTreeMap<_, _>, CodecError>>()?;
+    let members =
+        (0..count).map(|_| read_member(body)).collect::<Result<BTreeMap<_, _>, CodecError>>()?;
     Ok(Membership { voter_sets, members })
 }
 

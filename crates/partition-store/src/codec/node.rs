@@ -52,8 +52,7 @@ pub(crate) fn encode_node(record: &NodeRecord) -> Bytes {
 
 pub(crate) fn decode_node(record: &Bytes) -> Result<NodeRecord, CodecError> {
     frame::open(record, VERSION, |_, body| {
-        let cluster_id =
-            body.string()?.parse().map_err(|_| CodecError::Invalid("cluster id"))?;
+        let cluster_id = body.string()?.parse().map_err(|_| CodecError::Invalid("cluster id"))?;
         let node_id = body.node_id()?;
         let incarnation = Incarnation::from_bytes(body.array()?);
         let disk = Uuid::from_bytes(body.array()?);

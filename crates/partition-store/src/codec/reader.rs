@@ -35,10 +35,6 @@ impl Reader {
         self.0.try_get_u32_le().map_err(|_| CodecError::Truncated)
     }
 
-    pub(crate) fn u64(&mut self) -> Result<u64, CodecError> {
-        self.0.try_get_u64_le().map_err(|_| CodecError::Truncated)
-    }
-
     /// Only the shortest form is taken, so that a value has one encoding.
     pub(crate) fn varint(&mut self) -> Result<u64, CodecError> {
         let mut value: u64 = 0;

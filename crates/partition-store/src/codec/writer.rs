@@ -24,10 +24,6 @@ impl Writer {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    pub(crate) fn u64(&mut self, value: u64) {
-        self.0.extend_from_slice(&value.to_le_bytes());
-    }
-
     /// 1 to 10 bytes: seven bits a byte, the lowest first, the top bit of a
     /// byte says that another follows.
     pub(crate) fn varint(&mut self, mut value: u64) {

@@ -48,10 +48,21 @@ impl From<Vec<u8>> for Value {
 /// One change.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    Put { table: Table, key: Vec<u8>, value: Value },
-    Delete { table: Table, key: Vec<u8> },
+    Put {
+        table: Table,
+        key: Vec<u8>,
+        value: Value,
+    },
+    Delete {
+        table: Table,
+        key: Vec<u8>,
+    },
     /// From the first key up to, and not including, the last.
-    DeleteRange { table: Table, from: Vec<u8>, to: Vec<u8> },
+    DeleteRange {
+        table: Table,
+        from: Vec<u8>,
+        to: Vec<u8>,
+    },
 }
 
 /// Changes in order.

@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
-    DBCompressionType, DBRawIterator, DBRecoveryMode, ErrorKind, FlushOptions, LogLevel, Options,
-    ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
+    DBRawIterator, DBRecoveryMode, ErrorKind, FlushOptions, LogLevel, Options, ReadOptions,
+    WriteBatch, WriteOptions,
 };
 
 use super::{Batch, Change, Durability, Engine, EngineError, Read, Table, Visit};
@@ -101,7 +101,8 @@ impl Rocks {
 fn database_options(kind: Kind, mode: Mode) -> Result<Options, EngineError> {
     // A store that is dropped without being closed is as after a crash: what
     // was not made durable is gone. There is no typed setter for it.
-    let mut options = Options::default().get_options_from_string("avoid_flush_during_shutdown=true")?;
+    let mut options =
+        Options::default().get_options_from_string("avoid_flush_during_shutdown=true")?;
     options.create_if_missing(mode == Mode::Create);
     options.create_missing_column_families(mode == Mode::Create);
     options.set_max_open_files(-1);
@@ -165,7 +166,8 @@ impl From<rocksdb::Error> for EngineError {
 
 impl Engine for Rocks {
     fn write(&self, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
-        let mut changes = WriteBatch::with_capacity_bytes(batch.len_bytes() + 64 * batch.changes().len());
+        let mut changes =
+            WriteBatch::with_capacity_bytes(batch.len_bytes() + 64 * batch.changes().len());
         let mut joined = Vec::new();
         for change in batch.changes() {
             match change {
@@ -187,6 +189,14 @@ impl Engine for Rocks {
         match self.kind {
             Kind::Raft => options.set_sync(durability == Durability::Synced),
             Kind::Data => options.disable_wal(true),
+        }
+        if batch.is_empty() && self.kind == Kind::Raft {
+            // An empty batch would not reach the file, and so not sync what
+            // earlier ones wrote to it.
+            if durability == Durability::Synced {
+                self.db.flush_wal(true)?;
+            }
+            return Ok(());
         }
         self.db.write_opt(changes, &options)?;
         if self.kind == Kind::Data && durability == Durability::Synced {
@@ -282,7 +292,11 @@ impl Read for View<'_> {
 }
 
 /// Visits from `from` to the iterator's upper bound.
-fn ascend(mut at: DBRawIterator<'_>, from: &[u8], visit: &mut Visit<'_>) -> Result<(), EngineError> {
+fn ascend(
+    mut at: DBRawIterator<'_>,
+    from: &[u8],
+    visit: &mut Visit<'_>,
+) -> Result<(), EngineError> {
     at.seek(from);
     while let Some((key, value)) = at.item() {
         if visit(key, value) == ControlFlow::Break(()) {
@@ -294,7 +308,11 @@ fn ascend(mut at: DBRawIterator<'_>, from: &[u8], visit: &mut Visit<'_>) -> Resu
 }
 
 /// Visits from below `end` to the iterator's lower bound.
-fn descend(mut at: DBRawIterator<'_>, end: &[u8], visit: &mut Visit<'_>) -> Result<(), EngineError> {
+fn descend(
+    mut at: DBRawIterator<'_>,
+    end: &[u8],
+    visit: &mut Visit<'_>,
+) -> Result<(), EngineError> {
     at.seek_for_prev(end);
     if at.key() == Some(end) {
         at.prev();

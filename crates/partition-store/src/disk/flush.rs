@@ -1,0 +1,180 @@
+//! Making states durable, now and then and on demand.
+//!
+//! `data/` has no write-ahead log: what was applied since the last flush comes
+//! back from the Raft logs, so these are purged only up to what was flushed. A
+//! flush each so many bytes bounds both what a crash must replay and what the
+//! logs hold.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+use partition_types::PartitionId;
+use tokio::sync::watch;
+
+use super::{Health, Loaded};
+use crate::engine::{Engine, Table};
+use crate::keys;
+use crate::metric::FlushMetrics;
+use crate::state::Flusher;
+use crate::writer::LogWriter;
+
+/// A flush is due when so much was applied since the last one.
+const DUE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Flushes the states of a disk.
+pub(crate) struct Flush {
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) writer: Arc<LogWriter>,
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) health: Arc<Health>,
+    pub(super) metrics: FlushMetrics,
+    /// Counts flushes of all disks of the store.
+    pub(super) flushed: watch::Sender<u64>,
+    pub(super) one_at_a_time: Mutex<()>,
+    pub(super) unflushed_bytes: AtomicU64,
+    pub(super) wanted: Arc<Wanted>,
+}
+
+/// What the thread is to do.
+#[derive(Default)]
+pub(super) struct Wanted {
+    work: Mutex<Work>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Work {
+    is_flush_due: bool,
+    /// Deleted partitions whose space is to come back.
+    deleted: VecDeque<PartitionId>,
+    is_stopped: bool,
+}
+
+impl Flush {
+    /// Makes everything applied so far durable. Blocks.
+    pub(crate) fn now(&self) -> io::Result<()> {
+        let _one_at_a_time = self.one_at_a_time.lock();
+        self.health.check()?;
+        // The logs first: a state is never ahead of its log.
+        self.writer.sync(self.loaded.logs())?;
+        let applied: Vec<_> = self
+            .loaded
+            .states()
+            .into_iter()
+            .map(|state| {
+                let applied = state.applied();
+                (state, applied)
+            })
+            .collect();
+        self.unflushed_bytes.store(0, Ordering::Relaxed);
+        let begun = Instant::now();
+        if let Err(error) = self.engine.flush() {
+            self.health.fail(&error);
+            return Err(error.into());
+        }
+        self.metrics.flushed(begun.elapsed());
+        for (state, applied) in applied {
+            state.mark_durable(applied);
+        }
+        self.flushed.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    /// Gives the disk back what a deleted partition had, some time soon.
+    pub(crate) fn reclaim(&self, id: PartitionId) {
+        self.wanted.work.lock().deleted.push_back(id);
+        self.wanted.changed.notify_one();
+    }
+
+    fn reclaim_now(&self, id: PartitionId) -> io::Result<()> {
+        // Deletions take effect on files, so they have to be in one.
+        self.now()?;
+        let range = keys::partition_data(id);
+        for table in [Table::StateMeta, Table::Chunk] {
+            self.engine.reclaim(table, &range.start..&range.end)?;
+        }
+        Ok(())
+    }
+}
+
+impl Flusher for Flush {
+    fn applied(&self, bytes: u64) {
+        self.metrics.applied(bytes);
+        let before = self.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before < DUE_BYTES && before + bytes >= DUE_BYTES {
+            self.wanted.work.lock().is_flush_due = true;
+            self.wanted.changed.notify_one();
+        }
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.now()
+    }
+}
+
+/// The thread that flushes when it is due.
+pub(crate) struct FlushThread {
+    wanted: Arc<Wanted>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What to do next.
+enum Next {
+    Flush,
+    Reclaim(PartitionId),
+}
+
+impl FlushThread {
+    pub(super) fn start(name: String, flush: Arc<Flush>) -> io::Result<Self> {
+        let wanted = Arc::clone(&flush.wanted);
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            while let Some(next) = flush.wanted.next() {
+                let done = match next {
+                    Next::Flush => flush.now(),
+                    Next::Reclaim(id) => flush.reclaim_now(id),
+                };
+                if let Err(error) = done {
+                    tracing::warn!(%error, "flush of the states failed");
+                }
+            }
+        })?;
+        Ok(Self { wanted, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Ends the thread when it has done what it is at.
+    pub(crate) fn stop(&self) {
+        self.wanted.work.lock().is_stopped = true;
+        self.wanted.changed.notify_all();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
+            && thread.thread().id() != thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!("the flush thread panicked");
+        }
+    }
+}
+
+impl Wanted {
+    /// `None` when it is stopped.
+    fn next(&self) -> Option<Next> {
+        let mut work = self.work.lock();
+        loop {
+            if work.is_stopped {
+                return None;
+            }
+            if std::mem::take(&mut work.is_flush_due) {
+                return Some(Next::Flush);
+            }
+            if let Some(id) = work.deleted.pop_front() {
+                return Some(Next::Reclaim(id));
+            }
+            self.changed.wait(&mut work);
+        }
+    }
+}

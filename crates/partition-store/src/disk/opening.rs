@@ -1,0 +1,245 @@
+//! Opening the databases of a data directory, and starting a disk's threads.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::{Disk, Flush, FlushThread, Health, Loaded};
+use crate::blocking::Pools;
+use crate::codec::{CodecError, NodeRecord, Phase, decode_node, encode_node};
+use crate::engine::rocks::{Kind, Mode, Rocks};
+use crate::engine::{Batch, Durability, Engine, EngineError, Read, Table};
+use crate::error::OpenError;
+use crate::identity::{self, Found};
+use crate::keys;
+use crate::lock::{DirLock, LockError};
+use crate::log::{Recent, TailBytes};
+use crate::manifest::{Manifest, ManifestError};
+use crate::metric::{FlushMetrics, WriterMetrics};
+use crate::space::Space;
+use crate::writer::LogWriter;
+
+/// A data directory whose databases are open.
+pub(crate) struct OpenDisk {
+    path: PathBuf,
+    identity: NodeRecord,
+    raft: Rocks,
+    data: Rocks,
+    /// What its own manifest says.
+    pub(crate) manifest: Manifest,
+}
+
+impl OpenDisk {
+    /// Opens the databases, making them if the directory is being made.
+    pub(crate) fn open(
+        path: &Path,
+        identity: &NodeRecord,
+        lock: &Arc<DirLock>,
+    ) -> Result<Self, OpenError> {
+        let mode = match identity.phase {
+            Phase::Making => Mode::Create,
+            Phase::Made => Mode::Existing,
+        };
+        let raft = open_database(path, Kind::Raft, mode, lock)?;
+        let data = open_database(path, Kind::Data, mode, lock)?;
+        let opened = [
+            (&raft, Kind::Raft, Table::LogMeta, keys::raft_node()),
+            (&data, Kind::Data, Table::StateMeta, keys::data_node()),
+        ];
+        for (engine, kind, table, key) in opened {
+            let directory = path.join(kind.dir());
+            match check_node(engine, &directory, table, &key, identity)? {
+                Belongs::Here => {}
+                Belongs::Nowhere if mode == Mode::Create => {
+                    let mut batch = Batch::default();
+                    batch.put(table, key, encode_node(identity));
+                    engine
+                        .write(&batch, Durability::Synced)
+                        .map_err(|error| engine_fault(&directory, error))?;
+                }
+                Belongs::Nowhere => {
+                    let problem = "does not say whose it is";
+                    return Err(OpenError::DatabaseLost { path: directory, problem });
+                }
+            }
+        }
+        let manifest = read_manifest(path, &raft)?;
+        Ok(Self { path: path.to_owned(), identity: identity.clone(), raft, data, manifest })
+    }
+
+    /// Brings the disk's manifest up to the node's.
+    pub(crate) fn update_manifest(&self, manifest: &Manifest) -> Result<(), OpenError> {
+        let batch = manifest.missing_in(&self.manifest);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.raft
+            .write(&batch, Durability::Synced)
+            .map_err(|error| engine_fault(&self.path.join(Kind::Raft.dir()), error))
+    }
+
+    /// Starts the disk's threads.
+    pub(crate) fn start(
+        self,
+        nth: usize,
+        reserve_bytes: u64,
+        flushed: watch::Sender<u64>,
+    ) -> Result<Disk, OpenError> {
+        let path = self.path.clone();
+        self.try_start(nth, reserve_bytes, flushed).map_err(|source| OpenError::Io {
+            action: "start the threads of",
+            path,
+            source,
+        })
+    }
+
+    fn try_start(
+        self,
+        nth: usize,
+        reserve_bytes: u64,
+        flushed: watch::Sender<u64>,
+    ) -> io::Result<Disk> {
+        let raft: Arc<dyn Engine> = Arc::new(self.raft);
+        let data: Arc<dyn Engine> = Arc::new(self.data);
+        let health = Arc::new(Health::new(self.path.clone()));
+        let tail_bytes = Arc::new(TailBytes::default());
+        let writer = Arc::new(LogWriter::start(
+            format!("store{nth}-log"),
+            Arc::clone(&raft),
+            Arc::clone(&health),
+            Recent::new(Arc::clone(&tail_bytes)),
+            WriterMetrics::new(nth),
+        )?);
+        let loaded = Arc::new(Loaded::default());
+        let flush = Arc::new(Flush {
+            engine: Arc::clone(&data),
+            writer: Arc::clone(&writer),
+            loaded: Arc::clone(&loaded),
+            health: Arc::clone(&health),
+            metrics: FlushMetrics::new(nth),
+            flushed,
+            one_at_a_time: Mutex::new(()),
+            unflushed_bytes: AtomicU64::new(0),
+            wanted: Arc::default(),
+        });
+        let flusher = FlushThread::start(format!("store{nth}-flush"), Arc::clone(&flush))?;
+        Ok(Disk {
+            space: Space::new(self.path.clone(), reserve_bytes),
+            path: self.path,
+            id: self.identity.disk,
+            health,
+            raft,
+            data,
+            writer,
+            flush,
+            loaded,
+            pools: Arc::new(Pools::start(nth)?),
+            tail_bytes,
+            flusher,
+        })
+    }
+}
+
+/// A data directory that is only looked at.
+pub(crate) struct ReadOnly {
+    pub(crate) raft: Rocks,
+    pub(crate) data: Rocks,
+    pub(crate) identity: NodeRecord,
+    pub(crate) manifest: Manifest,
+}
+
+/// Opens a data directory to look at it: nothing in it is changed.
+pub(crate) fn open_read_only(path: &Path) -> Result<ReadOnly, OpenError> {
+    let lock = match DirLock::acquire_existing(path) {
+        Ok(lock) => Arc::new(lock),
+        Err(error) => return Err(lock_fault(path, error)),
+    };
+    let Found::Identity(identity) = identity::read(path)? else {
+        return Err(OpenError::IdentityMissing { path: path.to_owned() });
+    };
+    let raft = open_database(path, Kind::Raft, Mode::ReadOnly, &lock)?;
+    let data = open_database(path, Kind::Data, Mode::ReadOnly, &lock)?;
+    let manifest = read_manifest(path, &raft)?;
+    Ok(ReadOnly { raft, data, identity, manifest })
+}
+
+/// Says what is wrong with a lock.
+pub(crate) fn lock_fault(path: &Path, error: LockError) -> OpenError {
+    match error {
+        LockError::Held => OpenError::Locked { path: path.to_owned() },
+        LockError::Io(source) => OpenError::Io { action: "lock", path: path.to_owned(), source },
+    }
+}
+
+fn open_database(
+    path: &Path,
+    kind: Kind,
+    mode: Mode,
+    lock: &Arc<DirLock>,
+) -> Result<Rocks, OpenError> {
+    let directory = path.join(kind.dir());
+    // The file that names all others: without it there is no database.
+    if mode != Mode::Create && !directory.join("CURRENT").exists() {
+        return Err(OpenError::DatabaseLost { path: directory, problem: "is gone" });
+    }
+    Rocks::open(path, kind, mode, Arc::clone(lock)).map_err(|error| engine_fault(&directory, error))
+}
+
+/// Whose a database is.
+enum Belongs {
+    Here,
+    Nowhere,
+}
+
+/// Databases that changed places would mix the logs of one disk with the states
+/// of another.
+fn check_node(
+    engine: &Rocks,
+    directory: &Path,
+    table: Table,
+    key: &[u8],
+    identity: &NodeRecord,
+) -> Result<Belongs, OpenError> {
+    let record = engine.get(table, key).map_err(|error| engine_fault(directory, error))?;
+    let Some(record) = record else { return Ok(Belongs::Nowhere) };
+    match decode_node(&record) {
+        Ok(node) if node.disk == identity.disk => Ok(Belongs::Here),
+        Ok(_) => Err(OpenError::DatabaseLost {
+            path: directory.to_owned(),
+            problem: "belongs to another data directory",
+        }),
+        Err(CodecError::Newer { found, supported }) => {
+            Err(OpenError::NewerFormat { path: directory.to_owned(), found, supported })
+        }
+        Err(problem) => Err(OpenError::DatabaseDamaged {
+            path: directory.to_owned(),
+            problem: problem.to_string(),
+        }),
+    }
+}
+
+fn read_manifest(path: &Path, raft: &Rocks) -> Result<Manifest, OpenError> {
+    Manifest::read(raft).map_err(|error| match error {
+        ManifestError::Engine(error) => engine_fault(&path.join(Kind::Raft.dir()), error),
+        ManifestError::Record(CodecError::Newer { found, supported }) => {
+            OpenError::NewerFormat { path: path.to_owned(), found, supported }
+        }
+        ManifestError::Record(problem) => {
+            OpenError::ManifestUnreadable { path: path.to_owned(), problem }
+        }
+    })
+}
+
+fn engine_fault(directory: &Path, error: EngineError) -> OpenError {
+    let path = directory.to_owned();
+    match error {
+        EngineError::Damaged(problem) => OpenError::DatabaseDamaged { path, problem },
+        EngineError::Disk(_) => {
+            OpenError::Io { action: "open database", path, source: error.into() }
+        }
+    }
+}
