@@ -1,8 +1,24 @@
-//! `datanode serve`: the wiring diagram of a node.
+//! `datanode serve`: a node, from its configuration to its last flush.
+//!
+//! [`node`] is the wiring diagram; the files beside it are its parts.
+
+mod data;
+mod down;
+mod files;
+mod gate;
+mod node;
+mod ports;
+mod signals;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use crate::Failure;
+use crate::commands::config;
+use crate::config::{LoadedConfig, Origin};
+use crate::{Exit, Failure, cpu, telemetry};
+
+/// How long the runtime may take to end its last tasks; they hold nothing.
+const RUNTIME_GRACE: Duration = Duration::from_millis(500);
 
 /// Arguments of `datanode serve`.
 #[derive(Debug, clap::Args)]
@@ -14,8 +30,8 @@ pub struct Args {
     /// Set one key, above file and environment: `--set listen.client=0.0.0.0:17310`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Open the port even when more partitions than `startup.max_quarantined`
-    /// are quarantined.
+    /// Start even when more partitions than `startup.max_quarantined` are
+    /// quarantined, or when a disk is lost.
     #[arg(long)]
     pub accept_degraded: bool,
 }
@@ -24,6 +40,41 @@ pub struct Args {
 ///
 /// # Errors
 /// [`Failure`] with the exit code it deserves.
-pub fn run(_args: Args) -> Result<(), Failure> {
-    todo!()
+pub fn run(args: Args) -> Result<(), Failure> {
+    let process_start = Instant::now();
+    let lacking = cpu::lacking();
+    if !lacking.is_empty() {
+        let lacking = lacking.join(", ");
+        let message = format!(
+            "this CPU lacks {lacking}: the program needs x86-64-v2 with PCLMULQDQ \
+             (Intel since 2010, AMD since 2011)"
+        );
+        return Err(Failure::new(Exit::Failed, anyhow::anyhow!(message)));
+    }
+    let stand_alone = args.config.is_none();
+    let loaded = config::load(args.config, args.set)?;
+    telemetry::init(&loaded.config.log).map_err(|error| Failure::new(Exit::Failed, error))?;
+    files::raise_limit();
+    let plan = node::Plan {
+        make_first_partition: stand_alone && is_nobody_elses_peer(&loaded),
+        accept_degraded: args.accept_degraded,
+        process_start,
+        config: loaded.config,
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().thread_name("datanode").enable_all().build()?;
+    let outcome = runtime.block_on(node::run(plan));
+    // What still runs after a forced stop is not waited for: every
+    // acknowledged write is in a synced log.
+    runtime.shutdown_timeout(RUNTIME_GRACE);
+    outcome
+}
+
+/// Whether nothing hints at a cluster: then, and only then, the node makes
+/// itself useful by itself.
+fn is_nobody_elses_peer(loaded: &LoadedConfig) -> bool {
+    let is_default = |wanted: &str| {
+        loaded.origins().iter().any(|(key, _, origin)| key == wanted && *origin == Origin::Default)
+    };
+    is_default("node_id") && is_default("seeds") && is_default("cluster_id")
 }

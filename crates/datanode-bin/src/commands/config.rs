@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::config::{ConfigError, LoadedConfig, Sources, schema, template};
+use crate::output::{Format, Output};
 use crate::{Exit, Failure};
 
 /// Arguments of `datanode config`.
@@ -38,21 +39,11 @@ enum Verb {
         /// Say for each key where its value came from.
         #[arg(long)]
         origin: bool,
-        /// In which form.
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Form,
+        #[command(flatten)]
+        output: Output,
     },
     /// Print the JSON schema of the file, for editors.
     Schema,
-}
-
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-enum Form {
-    /// As a configuration file, or as columns with --origin.
-    #[default]
-    Table,
-    /// As JSON.
-    Json,
 }
 
 /// Runs it.
@@ -70,10 +61,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
         Verb::Show { config, set, origin, output } => {
             let loaded = load(config, set)?;
-            match (output, origin) {
-                (Form::Table, true) => print(&with_origins(&loaded)),
-                (Form::Table, false) => print(&as_toml(&loaded)?),
-                (Form::Json, _) => print(&as_json(&loaded, origin)?),
+            match (output.format, origin) {
+                (Format::Table, true) => print(&with_origins(&loaded)),
+                (Format::Table, false) => print(&as_toml(&loaded)?),
+                (Format::Json, _) => print(&as_json(&loaded, origin)?),
             }
         }
     }

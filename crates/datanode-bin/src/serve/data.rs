@@ -1,0 +1,124 @@
+//! The data directories: opened with the exit code that a refusal deserves,
+//! looked over as a whole, and given a first partition where nobody else would.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use partition_store::{DiskConfig, OpenError, Store, StoreConfig};
+use partition_types::{Member, NodeId, PartitionId};
+
+use super::node::Plan;
+use crate::config::Config;
+use crate::{Exit, Failure};
+
+/// Test aid: each load of a partition takes so many milliseconds longer, so
+/// that tests meet a node that is still loading.
+const TEST_LOAD_DELAY: &str = "DATANODE_TEST_LOAD_DELAY_MS";
+
+/// What the store is told.
+///
+/// # Errors
+/// The test aid is set to something that is no number.
+pub(super) fn store_config(plan: &Plan) -> Result<StoreConfig, Failure> {
+    let config = &plan.config;
+    let disk = |disk: &crate::config::Disk| DiskConfig {
+        path: disk.path.clone(),
+        reserve_bytes: disk.reserve.0,
+    };
+    Ok(StoreConfig {
+        cluster_id: config.cluster_id.clone(),
+        node_id: config.node_id,
+        disks: config.disk.iter().map(disk).collect(),
+        accept_lost_disk: plan.accept_degraded,
+        inject_load_delay: test_load_delay()?,
+    })
+}
+
+fn test_load_delay() -> Result<Duration, Failure> {
+    let Ok(text) = std::env::var(TEST_LOAD_DELAY) else { return Ok(Duration::ZERO) };
+    let ms = text.parse().map_err(|_| {
+        Failure::usage(format!("{TEST_LOAD_DELAY} is {text:?}, not a number of milliseconds"))
+    })?;
+    tracing::warn!(ms, "{TEST_LOAD_DELAY} slows each load down: for tests only");
+    Ok(Duration::from_millis(ms))
+}
+
+/// A refusal of the store with the exit code of its kind.
+pub(super) fn refused(error: OpenError) -> Failure {
+    Failure::new(Exit::Store(error.exit_code()), error)
+}
+
+/// Opens every disk, off the runtime's threads.
+///
+/// # Errors
+/// [`refused`], or the thread that opened them panicked.
+///
+/// # Cancel safety
+/// Dropped half-way, the opening goes on in its thread; its store is closed
+/// when the process ends.
+pub(super) async fn open(config: StoreConfig) -> Result<Store, Failure> {
+    let opened = tokio::task::spawn_blocking(move || Store::open(config)).await;
+    opened.map_err(|error| Failure::new(Exit::Failed, error))?.map_err(refused)
+}
+
+/// What of the node as a whole is worth a word before it serves.
+pub(super) fn warn_of_full_disks(store: &Store) {
+    for disk in store.disks() {
+        if disk.available_bytes < disk.reserve_bytes {
+            tracing::warn!(
+                path = %disk.path.display(),
+                available_bytes = disk.available_bytes,
+                reserve_bytes = disk.reserve_bytes,
+                "the disk is down to its reserve: writes are refused with DISK_FULL"
+            );
+        }
+    }
+}
+
+/// This node as the groups that it is a member of record it.
+pub(super) fn local_member(config: &Config, store: &Store) -> Member {
+    Member {
+        incarnation: store.incarnation(),
+        peer_address: config.peer_address(),
+        client_address: config.client_address(),
+        admin_address: config.admin_address(),
+    }
+}
+
+/// The partition of a node that stands alone, with itself as only member.
+#[derive(Debug, Clone)]
+pub(super) struct FirstPartition {
+    pub(super) id: PartitionId,
+    pub(super) members: Vec<(NodeId, Member)>,
+}
+
+/// Puts partition 1 into an empty manifest, so that a node without any
+/// configuration takes a file and gives it back. Its group is initialised in
+/// *elect*, when it may campaign; a crash before that is made good by the next
+/// start, which finds a partition of one member that never had a leader.
+///
+/// # Errors
+/// The manifest could not be written.
+pub(super) fn first_partition(
+    plan: &Plan,
+    store: &Store,
+    local: &Member,
+) -> Result<Option<FirstPartition>, Failure> {
+    if !plan.make_first_partition {
+        return Ok(None);
+    }
+    let id = PartitionId::new(1).expect("above 0");
+    let members = vec![(store.node_id(), local.clone())];
+    let manifest = store.manifest();
+    if manifest.is_empty() {
+        store.create(id, members.clone()).map_err(|e| Failure::new(Exit::Failed, anyhow!(e)))?;
+        tracing::info!(
+            partition = %id,
+            "no configuration file and no data yet: made a first partition with this node as \
+             its only replica"
+        );
+    } else if !manifest.iter().any(|entry| entry.partition_id == id) {
+        return Ok(None);
+    }
+    Ok(Some(FirstPartition { id, members }))
+}

@@ -1,0 +1,117 @@
+//! The way down: hand over, close, flush, unload. In order when there is time,
+//! at once when there is none; acknowledged writes survive both.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use partition_store::Store;
+use partition_types::PartitionId;
+use raft_glue::PartitionHost;
+use rpc_server::{AdminPort, ClientPortServing, NodeContext, PeerPort};
+use startup_gate::state::Flush;
+use startup_gate::{Down, Serving};
+
+use super::signals::Signals;
+use crate::{Exit, Failure};
+
+/// What has to be taken apart, the client port aside.
+pub(super) struct Parts {
+    pub(super) context: NodeContext,
+    pub(super) host: PartitionHost,
+    pub(super) store: Store,
+    pub(super) peer: PeerPort,
+    pub(super) admin: AdminPort,
+}
+
+/// Takes a serving node down: readiness off and notice, leaderships over to
+/// others, the port closed, the store flushed and closed.
+///
+/// # Errors
+/// It was forced: a second signal, or `shutdown.timeout`.
+pub(super) async fn serving(
+    serving: Serving<PartitionId>,
+    client: ClientPortServing,
+    parts: Parts,
+    times: Times,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let in_order = async {
+        let down = serving.drain(tokio::time::sleep(times.notice)).await;
+        let host = parts.host.clone();
+        let down = down.hand_over(async move {
+            let outcome = host.drain().await;
+            tracing::info!(
+                before = outcome.before,
+                after = outcome.after,
+                sole_voters = outcome.sole_voters.len(),
+                "leaderships handed over"
+            );
+        });
+        let down = down.await;
+        // Endless streams (watches) would keep the port open for ever.
+        parts.context.closing().cancel();
+        let down = down.close(client.close()).await;
+        unload(down, parts).await
+    };
+    within(times, signals, in_order).await
+}
+
+/// Takes a node down whose start failed or was cancelled: it serves nobody.
+pub(super) async fn unopened(
+    down: Down<PartitionId, Flush>,
+    parts: Parts,
+    times: Times,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    parts.context.closing().cancel();
+    within(times, signals, unload(down, parts)).await
+}
+
+async fn unload(down: Down<PartitionId, Flush>, parts: Parts) {
+    let Parts { host, store, peer, admin, .. } = parts;
+    let down = down.flush(async {
+        host.shutdown().await;
+        peer.close().await;
+        blocking(store.clone(), |store| store.flush()).await;
+    });
+    let down = down.await;
+    let report = down.unload(blocking(store, Store::close)).await;
+    let took_ms = report.steps.iter().filter_map(|step| Some(step.end_ms? - step.start_ms));
+    tracing::info!("stopped after {:.2} s", took_ms.sum::<f64>() / 1000.0);
+    // Last, so that the report of the way down can be read until its end.
+    admin.close().await;
+}
+
+/// Runs a step of the store off the runtime's threads. A disk that fails now
+/// has failed before: what it acknowledged is synced.
+async fn blocking<E: std::error::Error + Send + 'static>(
+    store: Store,
+    step: impl FnOnce(Store) -> Result<(), E> + Send + 'static,
+) {
+    match tokio::task::spawn_blocking(move || step(store)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the store was not flushed"),
+        Err(error) => tracing::error!(%error, "the store was not flushed"),
+    }
+}
+
+/// How long the way down may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) notice: Duration,
+    pub(super) timeout: Duration,
+}
+
+async fn within(
+    times: Times,
+    signals: &Signals,
+    in_order: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let why = tokio::select! {
+        () = in_order => return Ok(()),
+        () = signals.stop_now.cancelled() => "a second signal",
+        () = tokio::time::sleep(times.notice + times.timeout) => "shutdown.timeout",
+    };
+    let message = format!("stopped at once by {why}; every acknowledged write is on disk");
+    Err(Failure::new(Exit::Failed, anyhow!(message)))
+}
