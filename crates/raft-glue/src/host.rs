@@ -1,77 +1,110 @@
-//! The groups of one node.
+//! The groups of one node: loading, making, deleting and stopping them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
-use futures::Stream;
-use partition_store::{Store, Verify};
-use partition_types::{Member, NodeId, PartitionId, Vote};
+use futures::StreamExt;
+use partition_store::{LoadError, Store, Verify};
+use partition_types::{Member, NodeId, PartitionId};
 use startup_gate::{CampaignRight, VoteRight};
 use tokio::sync::broadcast;
 
+use crate::fence::Path;
+use crate::group::Group;
+use crate::shared::Shared;
+use crate::types::GroupMember;
 use crate::{
-    CheckFault, CreateError, HostConfig, LoadFault, NotYet, Partition, RaftReply, RaftRequest,
-    Refusal, SnapshotHeader, Transport,
+    CheckFault, CreateError, HostConfig, LoadFault, Partition, Transport, maintain,
 };
+
+/// Groups stopped at the same time.
+const STOP_PARALLEL: usize = 64;
 
 /// Owns the groups of this node. Cheap to clone; all clones are one host.
 #[derive(Clone)]
-pub struct PartitionHost;
+pub struct PartitionHost {
+    pub(crate) shared: Arc<Shared>,
+}
 
 /// A partition that is loaded and follows its group.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loaded {
     /// Which one.
     pub id: PartitionId,
 }
 
-/// A leader by proof of this boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VerifiedLeader {
-    /// Who leads; this node, maybe.
-    pub leader: NodeId,
-    /// In which term.
-    pub term: u64,
-}
-
-/// What a drain did.
-#[derive(Debug, Clone, Default)]
-pub struct DrainOutcome {
-    /// Groups led when it began.
-    pub before: usize,
-    /// Groups led when it ended, sole voters apart.
-    pub after: usize,
-    /// Groups that nobody else can lead.
-    pub sole_voters: Vec<PartitionId>,
-}
-
-#[allow(unused_variables, clippy::unused_async, clippy::todo, missing_docs)]
 impl PartitionHost {
-    /// Must be called inside a tokio runtime.
+    /// A host without groups yet, and its background work.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or with a configuration that
+    /// [`HostConfig::validate`] refuses.
     #[must_use]
     pub fn new(config: HostConfig, store: Store, transport: Arc<dyn Transport>) -> Self {
-        todo!()
+        config.validate().expect("the configuration is validated before it comes here");
+        let shared = Arc::new(Shared::new(config, store, transport));
+        maintain::spawn(&shared);
+        Self { shared }
     }
+
+    /// Opens a partition's durable state and lets its group run, fenced: it
+    /// votes and appends, and campaigns on no path. What is committed and not
+    /// applied is applied before this returns.
+    ///
+    /// # Errors
+    /// [`LoadFault`]; the partition is quarantined then.
+    ///
+    /// # Cancel safety
+    /// A partition may be loaded or not; loading it again is fine.
     pub async fn load(
         &self,
         id: PartitionId,
         right: VoteRight<PartitionId>,
     ) -> Result<Loaded, LoadFault> {
-        todo!()
+        debug_assert_eq!(*right.unit(), id, "the right is another partition's");
+        let _turn = self.shared.placing.lock().await;
+        if self.shared.group(id).is_some_and(|group| group.body.is_some()) {
+            return Ok(Loaded { id });
+        }
+        drop(_turn);
+        let created_with = self.created_with(id);
+        let result = self.open(id, created_with.clone()).await;
+        let group = match &result {
+            Ok(group) => Arc::clone(group),
+            Err(fault) => Group::broken(&self.shared, id, created_with, fault.to_string()),
+        };
+        self.shared.groups.write().insert(id, group);
+        result.map(|_| Loaded { id })
     }
+
+    /// Verifies a loaded partition's durable state.
+    ///
+    /// # Errors
+    /// [`CheckFault`]; the partition is quarantined then, but goes on voting.
     pub async fn check(&self, id: PartitionId, verify: Verify) -> Result<(), CheckFault> {
-        todo!()
+        let fault = |what: String| CheckFault { id, what };
+        let group = self.shared.group(id).ok_or_else(|| fault("is not loaded".into()))?;
+        let body = group.healthy().map_err(|error| fault(error.to_string()))?;
+        let store = body.store.clone();
+        let checked = tokio::task::spawn_blocking(move || store.check(verify)).await;
+        let what = match checked {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        group.quarantine(&what);
+        Err(fault(what))
     }
-    pub fn unfence(&self, right: CampaignRight<PartitionId>) {
-        todo!()
-    }
-    /// Waits a bounded time; campaigns by itself where this node is needed.
-    pub async fn confirm_leader(&self, id: PartitionId) -> Result<VerifiedLeader, NotYet> {
-        todo!()
-    }
-    pub async fn campaign(&self, id: PartitionId) {
-        todo!()
-    }
+
+    /// Makes an empty replica with the fence open, or finds it there. `members` are
+    /// the group's first members, the preferred leader first; none for a
+    /// replica that joins a living group.
+    ///
+    /// # Errors
+    /// [`CreateError::Exists`] when it is there with other members.
+    ///
+    /// # Cancel safety
+    /// The replica may be there or not; making it again is fine.
     pub async fn create(
         &self,
         id: PartitionId,
@@ -79,67 +112,202 @@ impl PartitionHost {
         vote: VoteRight<PartitionId>,
         campaign: CampaignRight<PartitionId>,
     ) -> Result<bool, CreateError> {
-        todo!()
+        if self.is_draining() {
+            return Err(CreateError::Draining);
+        }
+        let failed = |what: String| CreateError::Failed { id, what };
+        let created = {
+            let _turn = self.shared.placing.lock().await;
+            if let Some(group) = self.shared.group(id) {
+                if let Some(cause) = group.cause() {
+                    return Err(CreateError::Quarantined { cause });
+                }
+                if !same_members(&group.created_with, &members) {
+                    return Err(CreateError::Exists(id));
+                }
+                false
+            } else {
+                let store = self.shared.store.clone();
+                let created_with = members.clone();
+                tokio::task::spawn_blocking(move || store.create(id, created_with))
+                    .await
+                    .map_err(|error| failed(error.to_string()))?
+                    .map_err(|error| failed(error.to_string()))?
+            }
+        };
+        self.load(id, vote).await.map_err(|error| failed(error.to_string()))?;
+        self.unfence(campaign);
+        let _ = self.shared.routes.send(id);
+        Ok(created)
     }
+
+    /// Gives a group its first membership and lets this replica campaign. Only
+    /// one replica of a group is to be told. Returns false where the group has
+    /// one already.
+    ///
+    /// # Errors
+    /// [`CreateError::Fenced`] without the right to campaign.
+    ///
+    /// # Cancel safety
+    /// It may be done or not; doing it again is fine.
     pub async fn initialize(
         &self,
         id: PartitionId,
         members: Vec<(NodeId, Member)>,
     ) -> Result<bool, CreateError> {
-        todo!()
+        let group = self.shared.group(id).ok_or(CreateError::NotFound(id))?;
+        if let Some(cause) = group.cause() {
+            return Err(CreateError::Quarantined { cause });
+        }
+        let Some(body) = &group.body else { return Err(CreateError::NotFound(id)) };
+        let failed = |what: String| CreateError::Failed { id, what };
+        let fatal = |error: openraft::errors::Fatal<_>| failed(error.to_string());
+        if body.raft.is_initialized().await.map_err(fatal)? {
+            return Ok(false);
+        }
+        if self.is_draining() {
+            return Err(CreateError::Draining);
+        }
+        if !group.fence.pass(Path::Initialize) {
+            return Err(CreateError::Fenced(id));
+        }
+        let members: std::collections::BTreeMap<_, _> = members
+            .into_iter()
+            .map(|(node_id, member)| (node_id.get(), GroupMember(member)))
+            .collect();
+        body.raft.initialize(members).await.map_err(|error| failed(error.to_string()))?;
+        Ok(true)
     }
+
+    /// Stops a replica and drops its data. Returns false where there is none.
+    ///
+    /// # Errors
+    /// [`CreateError::Failed`] when the store could not; the replica is stopped
+    /// and gone from the list all the same.
+    ///
+    /// # Cancel safety
+    /// It may be deleted or not; deleting it again is fine.
     pub async fn delete(&self, id: PartitionId) -> Result<bool, CreateError> {
-        todo!()
+        let failed = |what: String| CreateError::Failed { id, what };
+        let _turn = self.shared.placing.lock().await;
+        let group = self.shared.groups.write().remove(&id);
+        if let Some(group) = group {
+            group.stop().await;
+            let _ = self.shared.routes.send(id);
+        }
+        let store = self.shared.store.clone();
+        tokio::task::spawn_blocking(move || store.delete(id))
+            .await
+            .map_err(|error| failed(error.to_string()))?
+            .map_err(|error| failed(error.to_string()))
     }
+
+    /// The partition's handle, if this node has a replica of it, however bad.
     #[must_use]
     pub fn get(&self, id: PartitionId) -> Option<Partition> {
-        todo!()
+        self.shared.group(id).map(|group| Partition { group })
     }
+
+    /// All partitions of this node, in the order of their ids.
     #[must_use]
     pub fn list(&self) -> Vec<Partition> {
-        todo!()
+        self.shared.all().into_iter().map(|group| Partition { group }).collect()
     }
+
+    /// Takes a replica out of service for good: it never leads and never
+    /// serves, and gives away what it leads.
     pub fn quarantine(&self, id: PartitionId, cause: impl Into<String>) {
-        todo!()
+        let cause = cause.into();
+        match self.shared.group(id) {
+            Some(group) => group.quarantine(&cause),
+            None => {
+                let created_with = self.created_with(id);
+                let group = Group::broken(&self.shared, id, created_with, cause);
+                self.shared.groups.write().insert(id, group);
+            }
+        }
     }
-    pub async fn handle(
-        &self,
-        from: NodeId,
-        id: PartitionId,
-        request: RaftRequest,
-    ) -> Result<RaftReply, Refusal> {
-        todo!()
-    }
-    pub async fn receive_snapshot(
-        &self,
-        from: NodeId,
-        header: SnapshotHeader,
-        chunks: impl Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
-    ) -> Result<Vote, Refusal> {
-        todo!()
-    }
-    pub async fn drain(&self) -> DrainOutcome {
-        todo!()
-    }
-    pub fn undrain(&self) {
-        todo!()
-    }
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        todo!()
-    }
-    pub async fn shutdown(&self) {
-        todo!()
-    }
+
+    /// A peer said hello: what this node leads with it talks to it at once.
     pub fn peer_is_back(&self, node_id: NodeId) {
-        todo!()
+        for group in self.shared.shared_with(node_id) {
+            self.shared.tasks.spawn(group.nudge(node_id));
+        }
     }
+
+    /// Whether the client port is open. From the first time on, groups with the
+    /// right to may campaign when their leader is lost.
     pub fn set_serving(&self, serving: bool) {
-        todo!()
+        self.shared.leads.set_serving(serving);
+        for group in self.shared.all() {
+            group.lead.settle(&self.shared.leads, &self.shared.metrics);
+            if serving {
+                group.enable_elections();
+            }
+        }
     }
-    /// Partitions whose leader or membership changed.
+
+    /// How long partitions were led by this node while its client port was
+    /// closed, added up over the partitions; running ones count when they end.
+    #[must_use]
+    pub fn leader_unserved(&self) -> Duration {
+        self.shared.leads.unserved()
+    }
+
+    /// Partitions whose leader, members or state changed. A receiver that lags
+    /// behind must look at all of them.
     #[must_use]
     pub fn subscribe_routes(&self) -> broadcast::Receiver<PartitionId> {
-        todo!()
+        self.shared.routes.subscribe()
     }
+
+    /// Stops every group and all background work; the store stays open. What is
+    /// still in flight ends with [`ProposeError::OutcomeUnknown`].
+    ///
+    /// [`ProposeError::OutcomeUnknown`]: crate::ProposeError::OutcomeUnknown
+    pub async fn shutdown(&self) {
+        self.shared.cancel.cancel();
+        let groups = std::mem::take(&mut *self.shared.groups.write());
+        futures::stream::iter(groups.into_values())
+            .for_each_concurrent(STOP_PARALLEL, |group| async move { group.stop().await })
+            .await;
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    async fn open(
+        &self,
+        id: PartitionId,
+        created_with: Vec<(NodeId, Member)>,
+    ) -> Result<Arc<Group>, LoadFault> {
+        let store = self.shared.store.clone();
+        let loaded = tokio::task::spawn_blocking(move || store.load(id))
+            .await
+            .map_err(|error| LoadFault::Failed { id, what: error.to_string() })?;
+        let store = loaded.map_err(|error| match error {
+            LoadError::Missing(id) => LoadFault::Missing(id),
+            LoadError::Corrupt { what, .. } => LoadFault::Corrupt { id, what },
+            other => LoadFault::Failed { id, what: other.to_string() },
+        })?;
+        Group::start(&self.shared, id, created_with, store).await
+    }
+
+    fn created_with(&self, id: PartitionId) -> Vec<(NodeId, Member)> {
+        let manifest = self.shared.store.manifest();
+        manifest
+            .into_iter()
+            .find(|entry| entry.partition_id == id)
+            .map(|entry| entry.created_with)
+            .unwrap_or_default()
+    }
+}
+
+/// The same nodes in the same lives; addresses may differ.
+fn same_members(a: &[(NodeId, Member)], b: &[(NodeId, Member)]) -> bool {
+    let key = |members: &[(NodeId, Member)]| {
+        let mut key: Vec<_> = members.iter().map(|(id, m)| (*id, m.incarnation)).collect();
+        key.sort_unstable();
+        key
+    };
+    key(a) == key(b)
 }

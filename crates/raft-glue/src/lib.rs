@@ -10,17 +10,43 @@
 
 mod config;
 mod error;
-mod host;
-mod partition;
 mod status;
 mod transport;
 
+mod host;
+mod elect;
+mod inbound;
+mod drain;
+mod maintain;
+
+mod partition;
+mod propose;
+mod read;
+mod membership;
+mod transfer;
+
+mod shared;
+mod group;
+mod fence;
+mod contact;
+mod lead;
+pub mod metric;
+
+mod types;
+mod convert;
+mod log_store;
+mod tail;
+mod state_machine;
+mod network;
+
 pub use config::{HostConfig, InvalidConfig};
+pub use drain::DrainOutcome;
+pub use elect::VerifiedLeader;
 pub use error::{
     CheckFault, CreateError, LoadFault, MembershipError, NotYet, ProposeError, SnapshotError,
     TransferError,
 };
-pub use host::{DrainOutcome, Loaded, PartitionHost, VerifiedLeader};
+pub use host::{Loaded, PartitionHost};
 pub use partition::Partition;
 pub use partition_store::Verify;
 pub use status::{PartitionStatus, ReplicaState, Role};

@@ -1,0 +1,71 @@
+//! Who leads, by what was heard since boot.
+//!
+//! After a restart openraft names a leader from the vote it had persisted, which
+//! may be a dead node's. What counts here is only a message of the leader itself
+//! that this replica accepted.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use partition_types::{LogId, NodeId};
+
+/// The last word of a leader.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heard {
+    pub(crate) leader: NodeId,
+    pub(crate) term: u64,
+    /// The commit index it told.
+    pub(crate) committed: Option<LogId>,
+    pub(crate) at: Instant,
+}
+
+/// What one group heard.
+#[derive(Default)]
+pub(crate) struct Contact(Mutex<Option<Heard>>);
+
+impl Contact {
+    /// Takes a message that this replica accepted. Returns whether it is the
+    /// first of its leader.
+    pub(crate) fn heard(&self, leader: NodeId, term: u64, committed: Option<LogId>) -> bool {
+        let mut last = self.0.lock();
+        let first = last.is_none_or(|last| (last.term, last.leader) != (term, leader));
+        // A message overtaken by one of a later leader is no news.
+        if last.is_some_and(|last| (last.term, last.leader) > (term, leader)) {
+            return false;
+        }
+        let committed = committed.max(last.and_then(|last| last.committed));
+        *last = Some(Heard { leader, term, committed, at: Instant::now() });
+        first
+    }
+
+    /// The last word, if it is younger than `age_max` and not of a term before
+    /// `term`.
+    pub(crate) fn live(&self, term: u64, age_max: Duration) -> Option<Heard> {
+        self.0.lock().filter(|heard| heard.term >= term && heard.at.elapsed() < age_max)
+    }
+
+    /// The last word, however old.
+    pub(crate) fn last(&self) -> Option<Heard> {
+        *self.0.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forgets_the_old_and_the_overtaken() {
+        let node = |id| NodeId::new(id).unwrap();
+        let long = Duration::from_secs(60);
+        let contact = Contact::default();
+        assert!(contact.live(0, long).is_none(), "nothing heard yet");
+        assert!(contact.heard(node(1), 3, None));
+        assert!(!contact.heard(node(1), 3, None), "heard before");
+        assert!(contact.heard(node(2), 4, None), "another leader");
+        assert!(!contact.heard(node(1), 3, None), "overtaken");
+        assert_eq!(contact.live(4, long).unwrap().leader, node(2));
+        assert!(contact.live(5, long).is_none(), "a later term began");
+        assert!(contact.live(4, Duration::ZERO).is_none(), "too long ago");
+    }
+}

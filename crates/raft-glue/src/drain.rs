@@ -1,0 +1,98 @@
+//! Giving every leadership away before the node goes down.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::StreamExt;
+use partition_types::PartitionId;
+
+use crate::group::Group;
+use crate::{PartitionHost, TransferError, transfer};
+
+/// Hand-overs at the same time.
+const PARALLEL: usize = 64;
+/// A round takes what the one before left over.
+const ROUNDS_MAX: usize = 5;
+
+/// What a drain did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DrainOutcome {
+    /// Groups led when it began.
+    pub before: usize,
+    /// Groups still led when it ended, those of `sole_voters` apart.
+    pub after: usize,
+    /// Groups that nobody else can lead, for there is no other voter.
+    pub sole_voters: Vec<PartitionId>,
+}
+
+impl PartitionHost {
+    /// Takes no new leadership from now on, and hands over what this node
+    /// leads: in parallel, bounded, each to a caught-up voter whose node serves.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the handing over; the node goes on draining
+    /// until [`PartitionHost::undrain`].
+    pub async fn drain(&self) -> DrainOutcome {
+        self.set_draining(true);
+        let mut outcome = DrainOutcome { before: self.led().len(), ..DrainOutcome::default() };
+        for _ in 0..ROUNDS_MAX {
+            let led = self.led();
+            if led.is_empty() {
+                break;
+            }
+            let results: Vec<_> = futures::stream::iter(led)
+                .map(|group| async move { (group.id, transfer::give_away(&group).await) })
+                .buffer_unordered(PARALLEL)
+                .collect()
+                .await;
+            outcome.sole_voters.clear();
+            for (id, result) in results {
+                match result {
+                    Err(TransferError::SoleVoter) => outcome.sole_voters.push(id),
+                    Err(error) => tracing::warn!(partition_id = %id, %error, "hand over failed"),
+                    Ok(_) => {}
+                }
+            }
+            if self.led().iter().all(|group| outcome.sole_voters.contains(&group.id)) {
+                break;
+            }
+        }
+        outcome.sole_voters.sort_unstable();
+        let left = self.led();
+        outcome.after =
+            left.iter().filter(|group| !outcome.sole_voters.contains(&group.id)).count();
+        outcome
+    }
+
+    /// Takes leaderships again.
+    pub fn undrain(&self) {
+        self.set_draining(false);
+        if self.shared.leads.is_serving() {
+            for group in self.shared.all() {
+                group.enable_elections();
+            }
+        }
+    }
+
+    /// Whether the node gives its leaderships away.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.is_draining()
+    }
+
+    fn set_draining(&self, draining: bool) {
+        self.shared.draining.store(draining, Ordering::Release);
+        for group in self.shared.all() {
+            group.fence.set_draining(draining);
+            if let (true, Some(body)) = (draining, &group.body) {
+                body.raft.runtime_config().elect(false);
+            }
+        }
+    }
+
+    fn led(&self) -> Vec<Arc<Group>> {
+        let mut groups = self.shared.all();
+        groups.retain(|group| group.view().is_some_and(|view| view.leads()));
+        groups
+    }
+}

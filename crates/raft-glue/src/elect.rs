@@ -1,0 +1,227 @@
+//! Verifying a leader, and campaigning where nobody else can.
+//!
+//! *elect* means that a leader is known by proof of this boot, not that this
+//! node leads. So the voters are asked first; this node campaigns only when no
+//! voter that serves clients answers, or when those that do have not managed to
+//! elect one of them for a while.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use partition_types::{LogId, NodeId, PartitionId, Reason};
+use startup_gate::CampaignRight;
+
+use crate::fence::Path;
+use crate::group::{Group, View};
+use crate::{NotYet, PartitionHost, TransportError};
+
+/// How long one [`PartitionHost::confirm_leader`] takes at most.
+const CONFIRM_WAIT: Duration = Duration::from_secs(1);
+/// Between two rounds of asking.
+const ASK_POLL: Duration = Duration::from_millis(50);
+/// Between two campaigns of one replica.
+const CAMPAIGN_PAUSE: Duration = Duration::from_millis(200);
+
+/// A leader by proof of this boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerifiedLeader {
+    /// Who leads; this node, maybe.
+    pub leader: NodeId,
+    /// In which term, as far as this replica knows.
+    pub term: u64,
+}
+
+/// What the voters said when they were asked for the leader.
+#[derive(Default)]
+struct Poll {
+    leader: Option<(NodeId, Option<LogId>)>,
+    /// Serve clients, and know no leader or another one.
+    serving: usize,
+    /// Answer, and serve nobody.
+    starting: usize,
+    silent: Vec<NodeId>,
+}
+
+impl PartitionHost {
+    /// Gives a group the right to campaign and to lead. Nothing is started by
+    /// it: an election timer runs once the node serves, or once the replica
+    /// had to [campaign](Self::campaign).
+    pub fn unfence(&self, right: CampaignRight<PartitionId>) {
+        let Some(group) = self.shared.group(*right.unit()) else { return };
+        group.fence.open(right);
+        if self.shared.leads.is_serving() {
+            group.enable_elections();
+        }
+    }
+
+    /// Looks for a leader that a quorum confirms now, and waits until this
+    /// replica has applied what that leader had committed; for about a second.
+    /// Campaigns where this node is needed and may.
+    ///
+    /// # Errors
+    /// [`NotYet`] with the reason: ask again.
+    ///
+    /// # Cancel safety
+    /// Safe: asking again begins anew.
+    pub async fn confirm_leader(&self, id: PartitionId) -> Result<VerifiedLeader, NotYet> {
+        let not_yet = |reason: String| NotYet { reason, needs_us: false };
+        let group = self.shared.group(id).ok_or_else(|| not_yet("not loaded".into()))?;
+        group.healthy().map_err(|error| not_yet(error.to_string()))?;
+        group.campaign.lock().asked_at.get_or_insert_with(Instant::now);
+        let give_up = Instant::now() + CONFIRM_WAIT;
+        loop {
+            let poll = group.poll_leader().await;
+            if let Some((leader, read)) = poll.leader {
+                return group.caught_up(leader, read, give_up).await;
+            }
+            let needs_us = group.is_needed(&poll);
+            if needs_us {
+                group.campaign_when_due().await;
+            }
+            if Instant::now() >= give_up {
+                return Err(NotYet { reason: poll.reason(), needs_us });
+            }
+            tokio::time::sleep(ASK_POLL).await;
+        }
+    }
+
+    /// Campaigns, unless the fence is closed: the preferred replica at once, the
+    /// others a little later each, if nobody leads by then. Pre-vote first.
+    pub async fn campaign(&self, id: PartitionId) {
+        if let Some(group) = self.shared.group(id) {
+            group.campaign_when_due().await;
+        }
+    }
+}
+
+impl Group {
+    /// Asks this replica, or all other members at the same time.
+    async fn poll_leader(&self) -> Poll {
+        let mut poll = Poll::default();
+        let me = self.shared.config.node_id;
+        let wait = self.settle_time().min(CONFIRM_WAIT);
+        if self.view().is_some_and(|view| view.leads()) {
+            if let Some(read) = self.lead_read_index(wait).await {
+                poll.leader = Some((me, read));
+            }
+            return poll;
+        }
+        let voters = self.membership().voters();
+        let known = if voters.is_empty() {
+            self.created_with.iter().map(|(id, _)| *id).collect()
+        } else {
+            voters
+        };
+        let mut answers: FuturesUnordered<_> = known
+            .into_iter()
+            .filter(|id| *id != me)
+            .map(|id| async move { (id, self.ask_read_index(id, wait).await) })
+            .collect();
+        while let Some((id, answer)) = answers.next().await {
+            match answer {
+                Ok(read) => {
+                    poll.leader = Some((id, read));
+                    break;
+                }
+                Err(TransportError::Refused(refusal)) => match refusal.reason {
+                    Reason::NotLeader | Reason::NoLeader => poll.serving += 1,
+                    _ => poll.starting += 1,
+                },
+                Err(_) => poll.silent.push(id),
+            }
+        }
+        poll
+    }
+
+    async fn caught_up(
+        &self,
+        leader: NodeId,
+        read: Option<LogId>,
+        give_up: Instant,
+    ) -> Result<VerifiedLeader, NotYet> {
+        let not_yet = |reason: String| NotYet { reason, needs_us: false };
+        if let Some(read) = read {
+            let applied = || self.body.as_ref().map_or(0, |body| *body.applied_next.borrow());
+            // At least a moment, however late the answer came.
+            let left = give_up.saturating_duration_since(Instant::now()).max(ASK_POLL);
+            match tokio::time::timeout(left, self.wait_applied(read.index)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(not_yet(error.to_string())),
+                Err(_) => {
+                    let (done, all) = (applied(), read.index + 1);
+                    let reason =
+                        format!("catching up with node {leader}: {done} of {all} entries");
+                    return Err(not_yet(reason));
+                }
+            }
+        }
+        *self.campaign.lock() = crate::group::Campaign::default();
+        Ok(VerifiedLeader { leader, term: self.view().map_or(0, |view| view.term) })
+    }
+
+    /// Whether nobody who serves can lead. Those who do are given one long
+    /// election's time: a replica with fewer entries than this one cannot win.
+    fn is_needed(&self, poll: &Poll) -> bool {
+        let (min, max) = self.shared.config.election_timeout;
+        let waited = self.campaign.lock().asked_at.map_or(Duration::ZERO, |at| at.elapsed());
+        poll.serving == 0 || waited > min + max
+    }
+
+    /// Campaigns if it is this replica's turn and it did not just do so.
+    pub(crate) async fn campaign_when_due(&self) {
+        let Some(body) = &self.body else { return };
+        if !self.fence.pass(Path::Trigger) {
+            return;
+        }
+        let delay = self.campaign_delay();
+        {
+            let mut campaign = self.campaign.lock();
+            let now = Instant::now();
+            let needed_since = *campaign.needed_since.get_or_insert(now);
+            let paused = campaign.last_at.is_none_or(|at| at.elapsed() >= CAMPAIGN_PAUSE);
+            if now.duration_since(needed_since) < delay || !paused {
+                return;
+            }
+            campaign.last_at = Some(now);
+        }
+        tracing::debug!(partition_id = %self.id, "campaign");
+        if body.raft.trigger().elect(true).await.is_ok() {
+            self.enable_elections();
+        }
+    }
+
+    /// A peer came back: if nobody leads, an election may succeed now.
+    pub(crate) async fn nudge(self: Arc<Self>, peer: NodeId) {
+        let Some(body) = &self.body else { return };
+        let view = self.view();
+        if view.as_ref().is_some_and(View::leads) {
+            let trigger = body.raft.trigger();
+            if trigger.reset_backoff([peer.get()]).await.is_ok() {
+                let _ = trigger.heartbeat().await;
+            }
+            return;
+        }
+        let serving = self.shared.leads.is_serving();
+        if serving && self.leader().is_none() && self.fence.may_lead() {
+            self.campaign_when_due().await;
+        }
+    }
+}
+
+impl Poll {
+    fn reason(&self) -> String {
+        let list: Vec<_> = self.silent.iter().map(ToString::to_string).collect();
+        match (self.serving, self.starting, list.is_empty()) {
+            (0, 0, true) => "no leader yet".into(),
+            (serving, starting, true) => {
+                format!("no leader: {serving} voters serve, {starting} start")
+            }
+            (serving, starting, false) => format!(
+                "no leader: waiting for node {}; {serving} voters serve, {starting} start",
+                list.join(", ")
+            ),
+        }
+    }
+}

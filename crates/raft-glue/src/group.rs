@@ -1,0 +1,312 @@
+//! One group on this node: its Raft, its store, and what the host knows of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use openraft::ServerState;
+use openraft::type_config::async_runtime::watch::WatchReceiver;
+use parking_lot::Mutex;
+use partition_store::PartitionStore;
+use partition_types::{Member, NodeId, PartitionId};
+use tokio::sync::watch;
+
+use crate::contact::Contact;
+use crate::convert::{from_raft_membership, from_raft_node};
+use crate::fence::Fence;
+use crate::lead::Lead;
+use crate::log_store::LogStore;
+use crate::network::Network;
+use crate::shared::Shared;
+use crate::state_machine::StateMachine;
+use crate::tail::TailBytes;
+use crate::types::Raft;
+use crate::{LoadFault, ProposeError};
+
+/// One group on this node.
+pub(crate) struct Group {
+    pub(crate) id: PartitionId,
+    /// The members it was created with, the preferred leader first; empty for
+    /// a replica that joined a living group.
+    pub(crate) created_with: Vec<(NodeId, Member)>,
+    pub(crate) shared: Arc<Shared>,
+    /// `None`: it could not be loaded.
+    pub(crate) body: Option<Body>,
+    pub(crate) fence: Arc<Fence>,
+    pub(crate) contact: Contact,
+    pub(crate) lead: Lead,
+    pub(crate) campaign: Mutex<Campaign>,
+    /// One snapshot at a time is received.
+    pub(crate) receiving: tokio::sync::Mutex<()>,
+    /// One membership change or hand-over at a time is led from here.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    cause: Mutex<Option<String>>,
+}
+
+/// What a loaded group runs on.
+pub(crate) struct Body {
+    pub(crate) store: PartitionStore,
+    pub(crate) raft: Raft,
+    /// One past the last applied index.
+    pub(crate) applied_next: watch::Receiver<u64>,
+    pub(crate) tail: Arc<TailBytes>,
+}
+
+/// When this replica was needed and when it last campaigned.
+#[derive(Default)]
+pub(crate) struct Campaign {
+    pub(crate) asked_at: Option<Instant>,
+    pub(crate) needed_since: Option<Instant>,
+    pub(crate) last_at: Option<Instant>,
+}
+
+/// What matters of openraft's view of a group; a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) state: ServerState,
+    pub(crate) term: u64,
+    /// Whom the vote is for, and whether a quorum gave the same.
+    pub(crate) voted_for: Option<NodeId>,
+    pub(crate) committed: bool,
+    /// Changes with every change of the members.
+    pub(crate) membership_index: Option<u64>,
+}
+
+impl View {
+    pub(crate) fn leads(&self) -> bool {
+        self.state == ServerState::Leader
+    }
+}
+
+impl Group {
+    /// Starts the Raft of a loaded partition, fenced.
+    pub(crate) async fn start(
+        shared: &Arc<Shared>,
+        id: PartitionId,
+        created_with: Vec<(NodeId, Member)>,
+        store: PartitionStore,
+    ) -> Result<Arc<Self>, LoadFault> {
+        let fence = shared.new_fence();
+        let tail = Arc::new(TailBytes::default());
+        let log = LogStore::new(store.log().clone(), Arc::clone(&tail));
+        let (machine, applied_next) = StateMachine::new(store.state().clone());
+        let network = Network {
+            node_id: shared.config.node_id,
+            partition_id: id,
+            transport: Arc::clone(&shared.transport),
+            fence: Arc::clone(&fence),
+            append_timeout: shared.config.election_timeout.0,
+            backoff_max: shared.config.heartbeat_interval,
+        };
+        let node_id = shared.config.node_id.get();
+        let config = Arc::clone(&shared.raft_config);
+        let raft = Raft::build(node_id, config, network, log, machine)
+            .await
+            .map_err(|error| LoadFault::Failed { id, what: error.to_string() })?;
+        let body = Body { store, raft, applied_next, tail };
+        let group = Arc::new(Self::new(shared, id, created_with, Some(body), fence));
+        group.run();
+        Ok(group)
+    }
+
+    /// A place in the list for a partition that could not be loaded.
+    pub(crate) fn broken(
+        shared: &Arc<Shared>,
+        id: PartitionId,
+        created_with: Vec<(NodeId, Member)>,
+        cause: String,
+    ) -> Arc<Self> {
+        let group = Self::new(shared, id, created_with, None, shared.new_fence());
+        *group.cause.lock() = Some(cause);
+        Arc::new(group)
+    }
+
+    fn new(
+        shared: &Arc<Shared>,
+        id: PartitionId,
+        created_with: Vec<(NodeId, Member)>,
+        body: Option<Body>,
+        fence: Arc<Fence>,
+    ) -> Self {
+        Self {
+            id,
+            created_with,
+            shared: Arc::clone(shared),
+            body,
+            fence,
+            contact: Contact::default(),
+            lead: Lead::default(),
+            campaign: Mutex::default(),
+            receiving: tokio::sync::Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            cause: Mutex::default(),
+        }
+    }
+
+    fn run(self: &Arc<Self>) {
+        let Some(body) = &self.body else { return };
+        body.raft.run();
+        let group = Arc::clone(self);
+        self.shared.tasks.spawn(async move { group.observe().await });
+    }
+
+    /// The running parts, unless the replica is bad.
+    pub(crate) fn healthy(&self) -> Result<&Body, ProposeError> {
+        if let Some(cause) = self.cause() {
+            return Err(ProposeError::Quarantined { cause });
+        }
+        self.body.as_ref().ok_or(ProposeError::Stopped)
+    }
+
+    pub(crate) fn cause(&self) -> Option<String> {
+        self.cause.lock().clone()
+    }
+
+    pub(crate) fn view(&self) -> Option<View> {
+        let body = self.body.as_ref()?;
+        let server = body.raft.server_metrics();
+        let server = server.borrow_watched();
+        Some(View {
+            state: server.state,
+            term: server.vote.leader_id.term,
+            voted_for: from_raft_node(server.vote.leader_id.node_id),
+            committed: server.vote.committed,
+            membership_index: server.membership_config.log_id().map(|id| id.index),
+        })
+    }
+
+    /// Who leads, by live knowledge: this node's own state, or what was heard.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let view = self.view()?;
+        if view.leads() {
+            return Some(self.shared.config.node_id);
+        }
+        let age_max = self.shared.config.election_timeout.1;
+        let heard = self.contact.live(view.term, age_max)?;
+        (heard.leader != self.shared.config.node_id).then_some(heard.leader)
+    }
+
+    pub(crate) fn membership(&self) -> partition_types::Membership {
+        let Some(body) = &self.body else { return partition_types::Membership::default() };
+        let server = body.raft.server_metrics();
+        let config = Arc::clone(&server.borrow_watched().membership_config);
+        from_raft_membership(config.membership())
+    }
+
+    pub(crate) fn member(&self, id: NodeId) -> Option<Member> {
+        if let Some(member) = self.membership().members.remove(&id) {
+            return Some(member);
+        }
+        self.created_with.iter().find(|(node, _)| *node == id).map(|(_, member)| member.clone())
+    }
+
+    /// Never leads and never serves from now on. It still votes and appends if
+    /// its Raft runs: its vote and log are intact then.
+    pub(crate) fn quarantine(self: &Arc<Self>, cause: &str) {
+        {
+            let mut known = self.cause.lock();
+            if known.is_some() {
+                return;
+            }
+            *known = Some(cause.to_owned());
+        }
+        tracing::error!(partition_id = %self.id, cause, "quarantined the partition");
+        self.fence.quarantine();
+        let Some(body) = &self.body else { return };
+        body.raft.runtime_config().elect(false);
+        let _ = self.shared.routes.send(self.id);
+        if self.view().is_some_and(|view| view.leads()) {
+            let group = Arc::clone(self);
+            self.shared.tasks.spawn(async move {
+                if let Err(error) = crate::transfer::give_away(&group).await {
+                    tracing::warn!(partition_id = %group.id, %error, "quarantined leader stays");
+                }
+            });
+        }
+    }
+
+    /// Lets the election timer run, if it may.
+    pub(crate) fn enable_elections(&self) {
+        let Some(body) = &self.body else { return };
+        if self.fence.may_lead() {
+            body.raft.runtime_config().elect(true);
+        }
+    }
+
+    pub(crate) async fn stop(&self) {
+        let Some(body) = &self.body else { return };
+        if let Err(error) = body.raft.shutdown().await {
+            tracing::warn!(partition_id = %self.id, %error, "stop group failed");
+        }
+        self.lead.set(false, &self.shared.leads, &self.shared.metrics);
+    }
+
+    /// Waits until the state has applied `index`.
+    pub(crate) async fn wait_applied(&self, index: u64) -> Result<(), ProposeError> {
+        let mut applied_next = self.healthy()?.applied_next.clone();
+        // The sender lives in openraft's worker: gone means stopped.
+        match applied_next.wait_for(|next| *next > index).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.cause().map_or(ProposeError::Stopped, |cause| {
+                ProposeError::Quarantined { cause }
+            })),
+        }
+    }
+
+    /// Follows the role, until the Raft ends.
+    async fn observe(self: Arc<Self>) {
+        let Some(body) = &self.body else { return };
+        let mut changes = body.raft.server_metrics();
+        let mut last = None;
+        loop {
+            let view = self.view();
+            if view != last {
+                self.role_changed(last.as_ref(), view.as_ref());
+                last = view;
+            }
+            let changed = tokio::select! {
+                changed = changes.changed() => changed.is_ok(),
+                () = self.shared.cancel.cancelled() => return,
+            };
+            if !changed {
+                break;
+            }
+        }
+        self.lead.set(false, &self.shared.leads, &self.shared.metrics);
+        let ended = body.raft.metrics().borrow_watched().running_state.clone();
+        if let Err(openraft::errors::Fatal::StorageError(_) | openraft::errors::Fatal::Panicked) =
+            &ended
+        {
+            let cause = ended.err().map_or_else(String::new, |error| error.to_string());
+            self.quarantine(&cause);
+        }
+    }
+
+    fn role_changed(&self, before: Option<&View>, now: Option<&View>) {
+        let leads = now.is_some_and(View::leads);
+        let changed = self.lead.set(leads, &self.shared.leads, &self.shared.metrics);
+        if changed {
+            let term = now.map_or(0, |view| view.term);
+            tracing::info!(partition_id = %self.id, term, leads, "leadership changed");
+        }
+        let route = |view: Option<&View>| {
+            view.map(|view| (view.membership_index, view.committed.then_some(view.voted_for)))
+        };
+        if changed || route(before) != route(now) {
+            let _ = self.shared.routes.send(self.id);
+        }
+    }
+
+    /// How long after the first sign of need this replica may campaign: the
+    /// preferred one at once, each further one a little later, so that a cold
+    /// start elects in one round.
+    pub(crate) fn campaign_delay(&self) -> Duration {
+        let me = self.shared.config.node_id;
+        let rank = if self.created_with.is_empty() {
+            self.membership().voters().iter().position(|id| *id == me)
+        } else {
+            self.created_with.iter().position(|(id, _)| *id == me)
+        };
+        let step = self.shared.config.election_timeout.0 / 2;
+        step * u32::try_from(rank.unwrap_or(1)).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,273 @@
+//! Messages from the groups of other nodes.
+//!
+//! A message never makes a replica: that takes a create, which knows for which
+//! incarnation it is meant.
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use openraft::errors::Fatal;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest,
+    VoteRequest, VoteResponse,
+};
+use partition_types::{NodeId, PartitionId, Reason, Vote};
+use std::io;
+use std::sync::Arc;
+
+use crate::convert::{
+    from_raft_log_id, from_raft_vote, to_raft_entry, to_raft_log_id, to_raft_stored_membership,
+    to_raft_vote,
+};
+use crate::fence::Path;
+use crate::group::{Body, Group};
+use crate::state_machine::SnapshotData;
+use crate::types::{RaftSnapshot, RaftSnapshotMeta, TypeConfig};
+use crate::{AppendReply, PartitionHost, RaftReply, RaftRequest, Refusal, SnapshotHeader};
+
+impl PartitionHost {
+    /// Takes a message of node `from` for a group.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the replica is not here, not able to, or not meant.
+    ///
+    /// # Cancel safety
+    /// The message may have been taken.
+    pub async fn handle(
+        &self,
+        from: NodeId,
+        id: PartitionId,
+        request: RaftRequest,
+    ) -> Result<RaftReply, Refusal> {
+        let group = self.receiver(id)?;
+        let Some(body) = &group.body else { return Err(out_of_service(&group)) };
+        match request {
+            RaftRequest::Append { vote, prev, entries, committed } => {
+                sent_by(from, vote)?;
+                let rpc = AppendEntriesRequest {
+                    vote: to_raft_vote(vote),
+                    prev_log_id: prev.map(to_raft_log_id),
+                    entries: entries
+                        .into_iter()
+                        .map(to_raft_entry)
+                        .collect::<io::Result<_>>()
+                        .map_err(|error| invalid(error.to_string()))?,
+                    leader_commit: committed.map(to_raft_log_id),
+                };
+                let reply =
+                    body.raft.append_entries(rpc).await.map_err(|error| stopped(&group, &error))?;
+                if !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
+                    group.heard_leader(from, vote, committed);
+                }
+                Ok(RaftReply::Append(append_reply(reply)))
+            }
+            RaftRequest::Vote { vote, last, leadership_transfer } => {
+                sent_by(from, vote)?;
+                let mut rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
+                rpc.leadership_transfer = leadership_transfer;
+                let reply = body.raft.vote(rpc).await.map_err(|error| stopped(&group, &error))?;
+                Ok(vote_reply(reply))
+            }
+            RaftRequest::PreVote { vote, last } => {
+                sent_by(from, vote)?;
+                let rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
+                let reply =
+                    body.raft.pre_vote(rpc).await.map_err(|error| stopped(&group, &error))?;
+                Ok(vote_reply(reply))
+            }
+            RaftRequest::Transfer { from: vote, to, last } => {
+                sent_by(from, vote)?;
+                let rpc = TransferLeaderRequest::new(
+                    to_raft_vote(vote),
+                    to.get(),
+                    last.map(to_raft_log_id),
+                );
+                group.take_over(body, to, rpc).await
+            }
+            RaftRequest::ReadIndex => group.answer_read_index().await,
+        }
+    }
+
+    /// Takes a snapshot of node `from` and installs it. It is discarded whole
+    /// if anything of it is missing or wrong.
+    ///
+    /// # Errors
+    /// [`Refusal`]; [`Reason::Overloaded`] when too many are under way.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before all chunks came discards them.
+    pub async fn receive_snapshot<S>(
+        &self,
+        from: NodeId,
+        header: SnapshotHeader,
+        mut chunks: S,
+    ) -> Result<Vote, Refusal>
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
+    {
+        let group = self.receiver(header.partition_id)?;
+        let Some(body) = &group.body else { return Err(out_of_service(&group)) };
+        sent_by(from, header.vote)?;
+        let beyond =
+            (header.last.term, header.last.leader) > (header.vote.term, header.vote.voted_for);
+        if beyond {
+            return Err(invalid("the snapshot is of a later leader than its sender".into()));
+        }
+        if let Some(view) = group.view()
+            && (view.term, view.voted_for) > (header.vote.term, header.vote.voted_for)
+        {
+            let mine = Vote { term: view.term, voted_for: view.voted_for, committed: false };
+            return Ok(mine);
+        }
+        let busy = || refusal(Reason::Overloaded, "receives a snapshot already".into());
+        let _one = group.receiving.try_lock().map_err(|_| busy())?;
+        let _some = self.shared.receiving.try_acquire().map_err(|_| busy())?;
+
+        let broken = |error: io::Error| refusal(Reason::Internal, error.to_string());
+        let mut sink = body.store.state().begin_install().await.map_err(broken)?;
+        while let Some(chunk) = chunks.next().await {
+            sink.write(chunk.map_err(broken)?).await.map_err(broken)?;
+        }
+        let staged = sink.finish().await.map_err(broken)?;
+        let membership = to_raft_stored_membership(header.membership_log_id, &header.membership)
+            .map_err(|error| invalid(error.to_string()))?;
+        let snapshot = RaftSnapshot {
+            meta: RaftSnapshotMeta {
+                last_log_id: Some(to_raft_log_id(header.last)),
+                last_membership: membership,
+            },
+            snapshot: SnapshotData::Staged(staged),
+        };
+        let vote = to_raft_vote(header.vote);
+        let reply = body
+            .raft
+            .install_full_snapshot(vote, snapshot)
+            .await
+            .map_err(|error| fatal(&group, &error))?;
+        group.heard_leader(from, header.vote, Some(header.last));
+        Ok(from_raft_vote(reply.vote))
+    }
+
+    fn receiver(&self, id: PartitionId) -> Result<Arc<Group>, Refusal> {
+        if let Some(group) = self.shared.group(id) {
+            return Ok(group);
+        }
+        // In the manifest and not in the list: its turn to be loaded comes.
+        let starting = self.shared.store.manifest().iter().any(|entry| entry.partition_id == id);
+        if starting && !self.shared.cancel.is_cancelled() {
+            return Err(refusal(Reason::Starting, format!("partition {id} is being loaded")));
+        }
+        Err(refusal(Reason::PartitionNotFound, format!("partition {id} is not here")))
+    }
+}
+
+impl Group {
+    fn heard_leader(
+        &self,
+        from: NodeId,
+        vote: Vote,
+        committed: Option<partition_types::LogId>,
+    ) {
+        if self.contact.heard(from, vote.term, committed) {
+            let _ = self.shared.routes.send(self.id);
+        }
+    }
+
+    async fn take_over(
+        &self,
+        body: &Body,
+        to: NodeId,
+        rpc: TransferLeaderRequest<TypeConfig>,
+    ) -> Result<RaftReply, Refusal> {
+        let answer = |accepted, reason: String, vote| RaftReply::Transfer { accepted, reason, vote };
+        if to == self.shared.config.node_id && !self.fence.pass(Path::Transfer) {
+            return Ok(answer(false, "this replica may not lead".into(), None));
+        }
+        let taken = body.raft.handle_transfer_leader(rpc).await;
+        Ok(match taken.map_err(|error| fatal(self, &error))? {
+            Ok(()) => answer(true, String::new(), None),
+            Err(error) => {
+                let vote = match &error {
+                    TransferLeaderError::VoteChanged { actual, .. } => {
+                        Some(from_raft_vote(*actual))
+                    }
+                    TransferLeaderError::LogNotFlushed { .. } => None,
+                };
+                answer(false, error.to_string(), vote)
+            }
+        })
+    }
+
+    /// Besides the answer of a leader, this tells who could become one: a
+    /// follower whose node serves says `NOT_LEADER` or `NO_LEADER`.
+    async fn answer_read_index(&self) -> Result<RaftReply, Refusal> {
+        if let Some(cause) = self.cause() {
+            return Err(refusal(Reason::Quarantined, cause));
+        }
+        if self.view().is_some_and(|view| view.leads())
+            && let Some(read) = self.lead_read_index(self.settle_time()).await
+        {
+            return Ok(RaftReply::ReadIndex { read });
+        }
+        if self.shared.is_draining() {
+            return Err(refusal(Reason::Draining, "the node is draining".into()));
+        }
+        if !self.shared.leads.is_serving() || !self.fence.may_lead() {
+            return Err(refusal(Reason::Starting, "the node is starting".into()));
+        }
+        Err(match self.leader() {
+            Some(leader) => refusal(Reason::NotLeader, format!("node {leader} leads")),
+            None => refusal(Reason::NoLeader, "no leader is known".into()),
+        })
+    }
+}
+
+/// A vote speaks for the node that sends it.
+fn sent_by(from: NodeId, vote: Vote) -> Result<(), Refusal> {
+    if vote.voted_for == Some(from) {
+        return Ok(());
+    }
+    Err(invalid(format!("node {from} sent another node's vote")))
+}
+
+fn append_reply(reply: AppendEntriesResponse<TypeConfig>) -> AppendReply {
+    match reply {
+        AppendEntriesResponse::Success => AppendReply::Success,
+        AppendEntriesResponse::PartialSuccess(last) => {
+            AppendReply::Partial(last.map(from_raft_log_id))
+        }
+        AppendEntriesResponse::Conflict => AppendReply::Conflict,
+        AppendEntriesResponse::HigherVote(vote) => AppendReply::HigherVote(from_raft_vote(vote)),
+    }
+}
+
+fn vote_reply(reply: VoteResponse<TypeConfig>) -> RaftReply {
+    RaftReply::Vote {
+        vote: from_raft_vote(reply.vote),
+        granted: reply.vote_granted,
+        last: reply.last_log_id.map(from_raft_log_id),
+    }
+}
+
+fn refusal(reason: Reason, message: String) -> Refusal {
+    Refusal { reason, message }
+}
+
+fn invalid(message: String) -> Refusal {
+    refusal(Reason::InvalidRequest, message)
+}
+
+fn out_of_service(group: &Group) -> Refusal {
+    match group.cause() {
+        Some(cause) => refusal(Reason::Quarantined, cause),
+        None => refusal(Reason::Starting, "the group is stopped".into()),
+    }
+}
+
+fn stopped<E: std::error::Error>(group: &Group, error: &E) -> Refusal {
+    tracing::debug!(partition_id = %group.id, %error, "message to a stopped group");
+    out_of_service(group)
+}
+
+fn fatal(group: &Group, error: &Fatal<TypeConfig>) -> Refusal {
+    stopped(group, error)
+}

@@ -1,0 +1,110 @@
+//! What this node leads, and for how long clients could not reach it.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::metric::Metrics;
+
+/// The node's count of leaderships and of unserved time.
+pub(crate) struct Leads {
+    serving: AtomicBool,
+    unserved_nanos: AtomicU64,
+}
+
+/// One group's part of it.
+#[derive(Default)]
+pub(crate) struct Lead(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    leading: bool,
+    unserved_since: Option<Instant>,
+}
+
+impl Leads {
+    pub(crate) fn new() -> Self {
+        Self { serving: AtomicBool::new(false), unserved_nanos: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Acquire)
+    }
+
+    /// Each group's [`Lead::settle`] must follow.
+    pub(crate) fn set_serving(&self, serving: bool) {
+        self.serving.store(serving, Ordering::Release);
+    }
+
+    pub(crate) fn unserved(&self) -> Duration {
+        Duration::from_nanos(self.unserved_nanos.load(Ordering::Acquire))
+    }
+
+    fn add_unserved(&self, time: Duration, metrics: &Metrics) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let total = self.unserved_nanos.fetch_add(nanos, Ordering::AcqRel) + nanos;
+        // A counter has whole numbers: any time at all must show, so round up.
+        metrics.leader_unserved_seconds.absolute(total.div_ceil(1_000_000_000));
+    }
+}
+
+impl Lead {
+    /// Takes what is so now. Returns whether it changed.
+    pub(crate) fn set(&self, leading: bool, node: &Leads, metrics: &Metrics) -> bool {
+        let mut state = self.0.lock();
+        if state.leading == leading {
+            return false;
+        }
+        state.leading = leading;
+        if leading {
+            metrics.partition_leaders.increment(1.0);
+            if !node.is_serving() {
+                metrics.self_led_prelisten.increment(1);
+                state.unserved_since = Some(Instant::now());
+            }
+        } else {
+            metrics.partition_leaders.decrement(1.0);
+            if let Some(since) = state.unserved_since.take() {
+                node.add_unserved(since.elapsed(), metrics);
+            }
+        }
+        true
+    }
+
+    /// Starts or stops the clock after the port opened or closed.
+    pub(crate) fn settle(&self, node: &Leads, metrics: &Metrics) {
+        let mut state = self.0.lock();
+        if let Some(since) = state.unserved_since.take() {
+            node.add_unserved(since.elapsed(), metrics);
+        }
+        if state.leading && !node.is_serving() {
+            state.unserved_since = Some(Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_only_what_nobody_is_served() {
+        let (node, metrics, lead) = (Leads::new(), Metrics::new(), Lead::default());
+        node.set_serving(true);
+        assert!(lead.set(true, &node, &metrics));
+        assert!(!lead.set(true, &node, &metrics), "no change");
+        lead.set(false, &node, &metrics);
+        assert_eq!(node.unserved(), Duration::ZERO);
+
+        node.set_serving(false);
+        lead.set(true, &node, &metrics);
+        std::thread::sleep(Duration::from_millis(2));
+        node.set_serving(true);
+        lead.settle(&node, &metrics);
+        let before = node.unserved();
+        assert!(before >= Duration::from_millis(2));
+        lead.set(false, &node, &metrics);
+        assert_eq!(node.unserved(), before, "the clock stopped when the port opened");
+    }
+}

@@ -1,0 +1,166 @@
+//! openraft's log storage on a [`PartitionLog`].
+//!
+//! The log itself orders votes, appends, truncations and purges and makes them
+//! durable; here is only translation, and the bookkeeping of how many bytes
+//! the log's tail holds.
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, Range, RangeBounds};
+use std::sync::Arc;
+
+use futures::Stream;
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use openraft::{OptionalSend, RaftLogReader};
+use partition_store::PartitionLog;
+
+use crate::convert::{
+    from_raft_entry, from_raft_log_id, from_raft_vote, to_raft_entry, to_raft_log_id, to_raft_vote,
+};
+use crate::tail::TailBytes;
+use crate::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
+
+/// Entries of about this many bytes go into one message or one apply.
+const READ_BYTES_MAX: usize = 1 << 20;
+
+/// A group's log as openraft sees it. All clones are one log.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    log: PartitionLog,
+    tail: Arc<TailBytes>,
+}
+
+impl LogStore {
+    pub(crate) fn new(log: PartitionLog, tail: Arc<TailBytes>) -> Self {
+        Self { log, tail }
+    }
+
+    /// The part of `range` that the log may contain.
+    fn clamp(&self, range: &impl RangeBounds<u64>) -> Range<u64> {
+        let bounds = self.log.bounds();
+        let first = bounds.purged.map_or(0, |id| id.index + 1);
+        let end = bounds.last.map_or(0, |id| id.index + 1);
+        let from = match range.start_bound() {
+            Bound::Included(&index) => index,
+            Bound::Excluded(&index) => index + 1,
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(&index) => index.saturating_add(1),
+            Bound::Excluded(&index) => index,
+            Bound::Unbounded => u64::MAX,
+        };
+        from.max(first)..to.min(end)
+    }
+
+    async fn read(&self, range: Range<u64>) -> io::Result<Vec<RaftEntry>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entries = self.log.entries(range, READ_BYTES_MAX).await?;
+        entries.into_iter().map(to_raft_entry).collect()
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<RaftEntry>>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let mut rest = self.clamp(&range);
+        let mut all = Vec::new();
+        while !rest.is_empty() {
+            let some = self.read(rest.clone()).await?;
+            let Some(last) = some.last() else {
+                let hole = format!("log has no entry {} of {rest:?}", rest.start);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, hole));
+            };
+            rest.start = last.log_id.index + 1;
+            all.extend(some);
+        }
+        Ok(all)
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
+        Ok(self.log.vote().map(to_raft_vote))
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> io::Result<Vec<RaftEntry>> {
+        self.read(self.clamp(&(start..end))).await
+    }
+
+    /// In pieces: what a follower has to apply after a pause may not fit into
+    /// memory.
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = io::Result<RaftEntry>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let rest = self.clamp(&range);
+        let pieces = futures::stream::try_unfold((self.clone(), rest), |(log, mut rest)| async {
+            let some = log.read(rest.clone()).await?;
+            let Some(last) = some.last() else { return Ok(None) };
+            rest.start = last.log_id.index + 1;
+            let some = futures::stream::iter(some.into_iter().map(io::Result::Ok));
+            Ok::<_, io::Error>(Some((some, (log, rest))))
+        });
+        futures::TryStreamExt::try_flatten(pieces)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+        let bounds = self.log.bounds();
+        Ok(LogState {
+            last_purged_log_id: bounds.purged.map(to_raft_log_id),
+            last_log_id: bounds.last.or(bounds.purged).map(to_raft_log_id),
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
+        self.log.save_vote(from_raft_vote(*vote)).await
+    }
+
+    /// Not durable by itself: it goes to disk with the next synced write. What
+    /// is lost of it is applied again when a leader tells the commit index.
+    async fn save_committed(&mut self, committed: Option<RaftLogId>) -> io::Result<()> {
+        self.log.save_committed(committed.map(from_raft_log_id));
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<RaftLogId>> {
+        Ok(self.log.committed().map(to_raft_log_id))
+    }
+
+    async fn append<I>(&mut self, entries: I, flushed: IOFlushed<TypeConfig>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = RaftEntry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<_> = entries.into_iter().map(from_raft_entry).collect();
+        self.tail.append(entries.iter().map(|entry| (entry.log_id.index, entry.len_bytes())));
+        self.log.append(entries, move |result| flushed.io_completed(result))
+    }
+
+    async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
+        let last = last.map(from_raft_log_id);
+        self.tail.truncate(last.map_or(0, |id| id.index + 1));
+        self.log.truncate_after(last).await
+    }
+
+    async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
+        self.log.purge(from_raft_log_id(upto)).await
+    }
+}

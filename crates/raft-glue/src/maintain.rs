@@ -1,0 +1,140 @@
+//! Background work of a host: purging logs, and dropping abandoned uploads.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use partition_types::{Command, Op};
+
+use crate::group::{Body, Group};
+use crate::shared::Shared;
+use crate::Partition;
+
+/// Between two looks at staged extents and at the apply lag.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const LAG_EVERY: Duration = Duration::from_secs(1);
+/// An upload that wrote nothing for this long is abandoned.
+const STAGED_IDLE: Duration = Duration::from_secs(15 * 60);
+/// About this much of all logs stays for followers that were away, shared
+/// evenly by the groups, within the bounds below.
+const KEEP_BYTES: u64 = 512 << 20;
+const KEEP_BYTES_MIN: u64 = 256 << 10;
+const KEEP_BYTES_MAX: u64 = 8 << 20;
+
+pub(crate) fn spawn(shared: &Arc<Shared>) {
+    shared.tasks.spawn(purge_logs(Arc::clone(shared)));
+    shared.tasks.spawn(sweep_staged(Arc::clone(shared)));
+    shared.tasks.spawn(report_lag(Arc::clone(shared)));
+}
+
+/// Purges after each flush of the store: what is flushed needs no replay.
+async fn purge_logs(shared: Arc<Shared>) {
+    let mut flushed = shared.store.flushed();
+    loop {
+        tokio::select! {
+            changed = flushed.changed() => if changed.is_err() { return },
+            () = shared.cancel.cancelled() => return,
+        }
+        let groups = shared.all();
+        let keep = keep_bytes(groups.len());
+        for group in groups {
+            let Some(body) = &group.body else { continue };
+            let Some(upto) = purgeable(body, keep) else { continue };
+            if let Err(error) = group.purge(body, upto).await {
+                tracing::debug!(partition_id = %group.id, %error, "purge of a stopped group");
+            }
+        }
+    }
+}
+
+fn keep_bytes(groups: usize) -> u64 {
+    (KEEP_BYTES / groups.max(1) as u64).clamp(KEEP_BYTES_MIN, KEEP_BYTES_MAX)
+}
+
+/// The last index that is flushed and need not stay, if it is still there.
+fn purgeable(body: &Body, keep_bytes: u64) -> Option<u64> {
+    let durable = body.store.state().durable_applied()?.index;
+    let upto = body.tail.purgeable(keep_bytes)?.min(durable);
+    let purged_next = body.store.log().bounds().purged.map_or(0, |id| id.index + 1);
+    (upto >= purged_next).then_some(upto)
+}
+
+impl Group {
+    /// Purges the log up to `upto`, which must be applied and flushed. The
+    /// snapshot that openraft asks for before it purges is a lazy one.
+    pub(crate) async fn purge(
+        &self,
+        body: &Body,
+        upto: u64,
+    ) -> Result<(), openraft::errors::Fatal<crate::types::TypeConfig>> {
+        body.raft.trigger().snapshot().await?;
+        let mut snapshots = body.raft.watch_snapshot_progress();
+        let covered = async {
+            while snapshots.get().is_none_or(|id| id.index < upto) {
+                if snapshots.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // A build that was under way may have been of an earlier state; the
+        // next flush tries again.
+        let _ = tokio::time::timeout(Duration::from_secs(1), covered).await;
+        body.raft.trigger().purge_log(upto).await
+    }
+}
+
+/// Proposes the end of abandoned uploads in the groups that this node leads.
+async fn sweep_staged(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = shared.cancel.cancelled() => return,
+        }
+        let Some(before_ms) = now_ms().checked_sub(ms(STAGED_IDLE)) else { continue };
+        for group in shared.all() {
+            let staged = group.body.as_ref().map_or(0, |body| {
+                body.store.state().usage().staged_count
+            });
+            if staged > 0 && group.view().is_some_and(|view| view.leads()) {
+                expire_staged(group, before_ms).await;
+            }
+        }
+    }
+}
+
+async fn expire_staged(group: Arc<Group>, before_ms: u64) {
+    let id = group.id;
+    let command =
+        Command { request_id: None, at_ms: now_ms(), op: Op::ExpireStaged { before_ms } };
+    if let Err(error) = (Partition { group }).propose(command).await {
+        tracing::debug!(partition_id = %id, %error, "sweep of uploads failed");
+    }
+}
+
+async fn report_lag(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LAG_EVERY) => {}
+            () = shared.cancel.cancelled() => return,
+        }
+        let lag = shared.all().iter().map(|group| apply_lag(group)).max().unwrap_or(0);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        shared.metrics.apply_lag.set(lag as f64);
+    }
+}
+
+fn apply_lag(group: &Group) -> u64 {
+    let Some(body) = &group.body else { return 0 };
+    let told = group.contact.last().and_then(|heard| heard.committed);
+    let committed_next =
+        told.max(body.store.log().committed()).map_or(0, |id| id.index + 1);
+    committed_next.saturating_sub(*body.applied_next.borrow())
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, ms)
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

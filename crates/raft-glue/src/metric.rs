@@ -1,0 +1,83 @@
+//! The names of this crate's metrics, and their handles.
+
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+
+/// Times that the fence held back an election: a path above it leaked. Label `path`.
+pub const ELECTION_FENCE_SUPPRESSED: &str = "datanode_election_fence_suppressed_total";
+/// Times that this node became leader while its client port was closed.
+pub const SELF_LED_PRELISTEN: &str = "datanode_self_led_prelisten_total";
+/// Time that this node led partitions while its client port was closed, rounded up.
+pub const LEADER_UNSERVED_SECONDS: &str = "datanode_leader_unserved_seconds_total";
+/// Partitions that this node leads.
+pub const PARTITION_LEADERS: &str = "datanode_partition_leaders";
+/// The most entries that a replica of this node is behind in applying.
+pub const RAFT_APPLY_LAG: &str = "datanode_raft_apply_lag_entries";
+/// Commands proposed on this node. Label `outcome`.
+pub const RAFT_PROPOSALS: &str = "datanode_raft_proposals_total";
+
+/// Handles, looked up once.
+pub(crate) struct Metrics {
+    pub(crate) suppressed: Suppressed,
+    pub(crate) self_led_prelisten: Counter,
+    pub(crate) leader_unserved_seconds: Counter,
+    pub(crate) partition_leaders: Gauge,
+    pub(crate) apply_lag: Gauge,
+    pub(crate) proposals: Proposals,
+}
+
+/// One counter a path to leadership.
+#[derive(Clone)]
+pub(crate) struct Suppressed {
+    pub(crate) vote: Counter,
+    pub(crate) pre_vote: Counter,
+    pub(crate) transfer: Counter,
+    pub(crate) trigger: Counter,
+    pub(crate) initialize: Counter,
+}
+
+/// One counter an outcome.
+pub(crate) struct Proposals {
+    pub(crate) applied: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) unknown: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        describe_counter!(
+            ELECTION_FENCE_SUPPRESSED,
+            "Elections held back by the fence of a partition that is not ready"
+        );
+        describe_counter!(
+            SELF_LED_PRELISTEN,
+            "Leaderships taken while the client port was closed"
+        );
+        describe_counter!(
+            LEADER_UNSERVED_SECONDS,
+            "Seconds that partitions were led from behind a closed client port"
+        );
+        describe_gauge!(PARTITION_LEADERS, "Partitions led by this node");
+        describe_gauge!(RAFT_APPLY_LAG, "Most entries that a replica is behind in applying");
+        describe_counter!(RAFT_PROPOSALS, "Commands proposed on this node");
+        let suppressed = |path: &'static str| counter!(ELECTION_FENCE_SUPPRESSED, "path" => path);
+        let proposals = |outcome: &'static str| counter!(RAFT_PROPOSALS, "outcome" => outcome);
+        Self {
+            suppressed: Suppressed {
+                vote: suppressed("vote"),
+                pre_vote: suppressed("pre_vote"),
+                transfer: suppressed("transfer"),
+                trigger: suppressed("trigger"),
+                initialize: suppressed("initialize"),
+            },
+            self_led_prelisten: counter!(SELF_LED_PRELISTEN),
+            leader_unserved_seconds: counter!(LEADER_UNSERVED_SECONDS),
+            partition_leaders: gauge!(PARTITION_LEADERS),
+            apply_lag: gauge!(RAFT_APPLY_LAG),
+            proposals: Proposals {
+                applied: proposals("applied"),
+                refused: proposals("refused"),
+                unknown: proposals("unknown"),
+            },
+        }
+    }
+}

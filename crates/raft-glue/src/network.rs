@@ -1,0 +1,308 @@
+//! openraft's network on a [`Transport`].
+//!
+//! One message at a time goes to a follower, so nothing is ever overtaken; what
+//! makes it fast is that a message takes everything that waits, up to about
+//! 1 MiB.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::Either;
+use openraft::errors::{
+    NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use partition_store::SnapshotSource;
+use partition_types::{Member, NodeId, PartitionId, Reason, Vote};
+
+use crate::convert::{
+    from_raft_entry, from_raft_log_id, from_raft_node, from_raft_vote, to_raft_log_id,
+    to_raft_vote,
+};
+use crate::fence::{Fence, Path};
+use crate::state_machine::SnapshotData;
+use crate::types::{GroupMember, RaftSnapshot, RaftVote, TypeConfig};
+use crate::{AppendReply, RaftReply, RaftRequest, SnapshotHeader, Transport, TransportError};
+
+/// Makes the links of one group.
+pub(crate) struct Network {
+    pub(crate) node_id: NodeId,
+    pub(crate) partition_id: PartitionId,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) fence: Arc<Fence>,
+    /// For messages that carry entries: longer than a heartbeat's, because the
+    /// follower answers after its disk.
+    pub(crate) append_timeout: Duration,
+    pub(crate) backoff_max: Duration,
+}
+
+/// One group's way to one member.
+pub(crate) struct Link {
+    from: NodeId,
+    /// `None` for an id that no member can have: it is never reached.
+    to: Option<NodeId>,
+    member: Member,
+    partition_id: PartitionId,
+    transport: Arc<dyn Transport>,
+    fence: Arc<Fence>,
+    append_timeout: Duration,
+    backoff_max: Duration,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: u64, node: &GroupMember) -> Link {
+        Link {
+            from: self.node_id,
+            to: from_raft_node(target),
+            member: node.0.clone(),
+            partition_id: self.partition_id,
+            transport: Arc::clone(&self.transport),
+            fence: Arc::clone(&self.fence),
+            append_timeout: self.append_timeout,
+            backoff_max: self.backoff_max,
+        }
+    }
+}
+
+impl Link {
+    async fn call(
+        &self,
+        request: RaftRequest,
+        action: RPCTypes,
+        timeout: Duration,
+    ) -> Result<RaftReply, RPCError<TypeConfig>> {
+        let Some(to) = self.to else { return Err(unreachable_error("no such node")) };
+        let call = self.transport.call(to, &self.member, self.partition_id, request, timeout);
+        // The transport keeps the time too; this is for the one that does not.
+        match tokio::time::timeout(timeout, call).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(error)) => Err(self.failed(error, action, timeout)),
+            Err(_) => Err(self.failed(TransportError::Timeout, action, timeout)),
+        }
+    }
+
+    /// `Unreachable` makes openraft back off, the others let it try again soon.
+    fn failed(
+        &self,
+        error: TransportError,
+        action: RPCTypes,
+        timeout: Duration,
+    ) -> RPCError<TypeConfig> {
+        match error {
+            TransportError::Timeout => RPCError::Timeout(Timeout {
+                action,
+                id: self.from.get(),
+                target: self.to.map_or(0, NodeId::get),
+                timeout,
+            }),
+            TransportError::Failed(what) => RPCError::Network(NetworkError::from_string(what)),
+            TransportError::Unreachable(what) => unreachable_error(what),
+            TransportError::Refused(refusal) => unreachable_error(refusal.to_string()),
+        }
+    }
+
+    async fn ask_for_vote(
+        &self,
+        request: RaftRequest,
+        action: RPCTypes,
+        timeout: Duration,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.call(request, action, timeout).await? {
+            RaftReply::Vote { vote, granted, last } => Ok(VoteResponse {
+                vote: to_raft_vote(vote),
+                vote_granted: granted,
+                last_log_id: last.map(to_raft_log_id),
+            }),
+            other => Err(wrong_reply(&other)),
+        }
+    }
+
+    fn fenced(&self, path: Path) -> Result<(), RPCError<TypeConfig>> {
+        if self.fence.pass(path) {
+            return Ok(());
+        }
+        tracing::warn!(partition_id = %self.partition_id, ?path, "held back an election");
+        Err(unreachable_error("this replica may not campaign"))
+    }
+}
+
+fn unreachable_error(what: impl ToString) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::from_string(what))
+}
+
+fn wrong_reply(reply: &RaftReply) -> RPCError<TypeConfig> {
+    unreachable_error(format!("answer of another kind: {reply:?}"))
+}
+
+impl RaftNetworkV2<TypeConfig> for Link {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let timeout = if rpc.entries.is_empty() {
+            option.hard_ttl()
+        } else {
+            option.hard_ttl().max(self.append_timeout)
+        };
+        let request = RaftRequest::Append {
+            vote: from_raft_vote(rpc.vote),
+            prev: rpc.prev_log_id.map(from_raft_log_id),
+            entries: rpc.entries.into_iter().map(from_raft_entry).collect(),
+            committed: rpc.leader_commit.map(from_raft_log_id),
+        };
+        match self.call(request, RPCTypes::AppendEntries, timeout).await? {
+            RaftReply::Append(reply) => Ok(match reply {
+                AppendReply::Success => AppendEntriesResponse::Success,
+                AppendReply::Partial(last) => {
+                    AppendEntriesResponse::PartialSuccess(last.map(to_raft_log_id))
+                }
+                AppendReply::Conflict => AppendEntriesResponse::Conflict,
+                AppendReply::HigherVote(vote) => {
+                    AppendEntriesResponse::HigherVote(to_raft_vote(vote))
+                }
+            }),
+            other => Err(wrong_reply(&other)),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.fenced(Path::Vote)?;
+        let request = RaftRequest::Vote {
+            vote: from_raft_vote(rpc.vote),
+            last: rpc.last_log_id.map(from_raft_log_id),
+            leadership_transfer: rpc.leadership_transfer,
+        };
+        self.ask_for_vote(request, RPCTypes::Vote, option.hard_ttl()).await
+    }
+
+    /// openraft's own default would *grant*.
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.fenced(Path::PreVote)?;
+        let request = RaftRequest::PreVote {
+            vote: from_raft_vote(rpc.vote),
+            last: rpc.last_log_id.map(from_raft_log_id),
+        };
+        self.ask_for_vote(request, RPCTypes::Vote, option.hard_ttl()).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: RaftVote,
+        snapshot: RaftSnapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let SnapshotData::Lazy(source) = snapshot.snapshot else {
+            return Err(ReplicationClosed::new("a staged snapshot is not sent").into());
+        };
+        let send = std::pin::pin!(self.stream_snapshot(from_raft_vote(vote), source));
+        let cancel = std::pin::pin!(cancel);
+        match futures::future::select(send, cancel).await {
+            Either::Left((sent, _)) => sent.map(|vote| SnapshotResponse::new(to_raft_vote(vote))),
+            Either::Right((closed, _)) => Err(closed.into()),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let Some(to) = from_raft_node(*rpc.to_node_id()) else {
+            return Err(unreachable_error("no such node"));
+        };
+        let request = RaftRequest::Transfer {
+            from: from_raft_vote(*rpc.from_leader()),
+            to,
+            last: rpc.last_log_id().copied().map(from_raft_log_id),
+        };
+        match self.call(request, RPCTypes::TransferLeader, option.hard_ttl()).await? {
+            RaftReply::Transfer { accepted: true, .. } => Ok(Ok(())),
+            RaftReply::Transfer { vote: Some(actual), .. } => {
+                Ok(Err(TransferLeaderError::VoteChanged {
+                    expected: *rpc.from_leader(),
+                    actual: to_raft_vote(actual),
+                }))
+            }
+            RaftReply::Transfer { reason, .. } => Err(unreachable_error(reason)),
+            other => Err(wrong_reply(&other)),
+        }
+    }
+
+    /// Doubles from 20 ms; a peer that is back resets it.
+    fn backoff(&self) -> Option<Backoff> {
+        let max = self.backoff_max;
+        let waits = std::iter::successors(Some(Duration::from_millis(20).min(max)), move |wait| {
+            Some((*wait * 2).min(max))
+        });
+        Some(Backoff::new(waits))
+    }
+}
+
+impl Link {
+    /// Opens the consistent view now, and announces what *it* covers.
+    async fn stream_snapshot(
+        &self,
+        vote: Vote,
+        source: SnapshotSource,
+    ) -> Result<Vote, StreamingError<TypeConfig>> {
+        let Some(to) = self.to else {
+            return Err(Unreachable::from_string("no such node").into());
+        };
+        // A replica that cannot read its own state cannot repair others; it is
+        // quarantined by its own reads, not by a peer's need.
+        let reader = source.open().await.map_err(|error| {
+            tracing::error!(partition_id = %self.partition_id, %error, "open snapshot failed");
+            StreamingError::from(Unreachable::from_string(error))
+        })?;
+        // The state may have moved on under a later leader since this leader was
+        // deposed; a snapshot never holds an entry beyond its leader's vote.
+        let beyond = (reader.last.term, reader.last.leader) > (vote.term, vote.voted_for);
+        if beyond {
+            return Err(ReplicationClosed::new("deposed while the snapshot was opened").into());
+        }
+        let header = SnapshotHeader {
+            partition_id: self.partition_id,
+            vote,
+            last: reader.last,
+            membership: reader.membership.clone(),
+            membership_log_id: reader.membership_log_id,
+        };
+        let chunks = futures::stream::try_unfold(reader, |mut reader| async move {
+            Ok(reader.next_chunk().await?.map(|chunk| (chunk, reader)))
+        });
+        let sent = self.transport.send_snapshot(to, &self.member, header, chunks.boxed()).await;
+        sent.map_err(|error| match error {
+            // The receiver is busy with one already, or restarts: soon again.
+            TransportError::Refused(refusal) if refusal.reason == Reason::Overloaded => {
+                NetworkError::from_string(refusal).into()
+            }
+            error => match self.failed(error, RPCTypes::InstallSnapshot, Duration::ZERO) {
+                RPCError::Timeout(error) => error.into(),
+                RPCError::Network(error) => error.into(),
+                RPCError::Unreachable(error) => error.into(),
+                RPCError::RemoteError(error) => match error.source {},
+            },
+        })
+    }
+}

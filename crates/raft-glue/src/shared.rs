@@ -1,0 +1,109 @@
+//! What the host and its groups share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+use partition_store::Store;
+use partition_types::{NodeId, PartitionId};
+use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::fence::Fence;
+use crate::group::Group;
+use crate::lead::Leads;
+use crate::metric::Metrics;
+use crate::{HostConfig, Transport};
+
+/// Snapshots that are received at the same time: each writes to the disks as
+/// fast as the network is.
+const RECEIVING_MAX: usize = 4;
+/// Changed routes that a subscriber may be behind before it must resync.
+const ROUTES_BUFFER: usize = 4096;
+
+/// What the host and its groups share.
+pub(crate) struct Shared {
+    pub(crate) config: HostConfig,
+    pub(crate) raft_config: Arc<openraft::Config>,
+    pub(crate) store: Store,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) groups: RwLock<BTreeMap<PartitionId, Arc<Group>>>,
+    pub(crate) draining: AtomicBool,
+    pub(crate) leads: Leads,
+    pub(crate) metrics: Metrics,
+    pub(crate) routes: broadcast::Sender<PartitionId>,
+    pub(crate) receiving: Semaphore,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) cancel: CancellationToken,
+    /// Creating and deleting replicas takes turns.
+    pub(crate) placing: tokio::sync::Mutex<()>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: HostConfig, store: Store, transport: Arc<dyn Transport>) -> Self {
+        Self {
+            raft_config: Arc::new(raft_config(&config)),
+            config,
+            store,
+            transport,
+            groups: RwLock::default(),
+            draining: AtomicBool::new(false),
+            leads: Leads::new(),
+            metrics: Metrics::new(),
+            routes: broadcast::channel(ROUTES_BUFFER).0,
+            receiving: Semaphore::new(RECEIVING_MAX),
+            tasks: TaskTracker::new(),
+            cancel: CancellationToken::new(),
+            placing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(crate) fn group(&self, id: PartitionId) -> Option<Arc<Group>> {
+        self.groups.read().get(&id).cloned()
+    }
+
+    /// All of them, in the order of their ids; a copy.
+    pub(crate) fn all(&self) -> Vec<Arc<Group>> {
+        self.groups.read().values().cloned().collect()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn new_fence(&self) -> Arc<Fence> {
+        let fence = Fence::new(self.metrics.suppressed.clone());
+        fence.set_draining(self.is_draining());
+        Arc::new(fence)
+    }
+
+    /// Groups in which `node_id` is a member.
+    pub(crate) fn shared_with(&self, node_id: NodeId) -> Vec<Arc<Group>> {
+        let mut groups = self.all();
+        groups.retain(|group| group.membership().members.contains_key(&node_id));
+        groups
+    }
+}
+
+fn raft_config(config: &HostConfig) -> openraft::Config {
+    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    openraft::Config {
+        cluster_name: "datanode".to_owned(),
+        heartbeat_interval: ms(config.heartbeat_interval),
+        election_timeout_min: ms(config.election_timeout.0),
+        election_timeout_max: ms(config.election_timeout.1),
+        // Followers that acknowledge entries need no heartbeat besides.
+        heartbeat_min_interval: Some(ms(config.heartbeat_interval) / 2),
+        // The fence: see `fence`.
+        enable_elect: false,
+        enable_leader_restore: Some(false),
+        // A node that comes back must not depose a healthy leader.
+        enable_pre_vote: Some(true),
+        // The host decides, by what the store has flushed: see `maintain`.
+        snapshot_policy: openraft::SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        ..openraft::Config::default()
+    }
+}
