@@ -20,11 +20,15 @@ mod admin;
 mod health;
 mod reflection;
 
+mod deadline;
 mod layer;
+mod serve;
 mod limits;
 mod metric;
+mod page;
 mod status;
 
+pub use admin::Metrics;
 pub use admin_port::AdminPort;
 pub use client_port::{ClientPort, ClientPortServing};
 pub use config::{Advertise, ServerConfig};

@@ -9,3 +9,23 @@ pub(crate) const GRPC_HANDLED: &str = "grpc_server_handled_total";
 pub(crate) const GRPC_HANDLING_SECONDS: &str = "grpc_server_handling_seconds";
 /// Calls begun on the server.
 pub(crate) const GRPC_STARTED: &str = "grpc_server_started_total";
+
+/// 1, with the program's version as a label.
+pub(crate) const BUILD_INFO: &str = "datanode_build_info";
+/// 1 for the stage that the node is in, 0 for others; label `stage`.
+pub(crate) const STARTUP_STAGE: &str = "datanode_startup_stage";
+/// How long a stage of the start took, in seconds; label `stage`.
+pub(crate) const STARTUP_STAGE_DURATION: &str = "datanode_startup_stage_duration_seconds";
+/// Partitions by how far their start has come; label `state`.
+pub(crate) const STARTUP_PARTITIONS: &str = "datanode_startup_partitions";
+/// 1 while the gate is open and the node is not draining.
+pub(crate) const READY: &str = "datanode_ready";
+/// Partitions that this node leads.
+pub(crate) const PARTITION_LEADERS: &str = "datanode_partition_leaders";
+/// The largest distance from committed to applied, in log entries.
+pub(crate) const APPLY_LAG: &str = "datanode_raft_apply_lag_entries";
+
+/// Peers by whether their Raft stream is up; label `state`.
+pub(crate) const PEERS: &str = "datanode_peers";
+/// Messages between nodes sent to groups; label `kind`.
+pub(crate) const PEER_CALLS: &str = "datanode_peer_calls_total";

@@ -1,1 +1,0 @@
-//! ExtentService: the data.

@@ -1,0 +1,203 @@
+//! Where a call is to be carried out, by what this node knows now.
+
+use datanode_proto::v1;
+use datanode_proto::v1::extent_service_client::ExtentServiceClient;
+use datanode_proto::v1::stage_service_client::StageServiceClient;
+use partition_types::{NodeId, Reason};
+use raft_glue::{Partition, Role};
+use tokio::time::Instant;
+use tonic::Request;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::Channel;
+
+use super::{Call, Hops, Intent, Lessons, NO_FORWARD, TRY_MIN};
+use crate::deadline::CallTime;
+use crate::limits;
+use crate::status::Failure;
+
+/// Where a try of a call is made.
+pub(crate) enum Place {
+    /// On this node's replica.
+    Here(Partition),
+    /// On another node.
+    There(Remote),
+}
+
+/// Another node's peer port.
+pub(crate) struct Remote {
+    channel: Channel,
+    until: Instant,
+    time: CallTime,
+}
+
+impl Place {
+    /// When a try here has to be done, of a call that ends at `until`.
+    pub(super) fn until(&self, until: Instant) -> Instant {
+        match self {
+            Self::Here(_) => until,
+            Self::There(remote) => remote.until,
+        }
+    }
+}
+
+impl Remote {
+    /// Its ExtentService.
+    pub(crate) fn extents(&self) -> ExtentServiceClient<Channel> {
+        ExtentServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(limits::ANSWER_LEN_MAX)
+    }
+
+    /// Its StageService.
+    pub(crate) fn stages(&self) -> StageServiceClient<Channel> {
+        StageServiceClient::new(self.channel.clone())
+    }
+
+    /// A request of one answer to it; it will not be sent on.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        let mut request = Request::new(message);
+        request.set_timeout(left);
+        request.metadata_mut().insert(NO_FORWARD, AsciiMetadataValue::from_static("1"));
+        request
+    }
+
+    /// A request that is answered by a stream: only its caller limits its time.
+    pub(crate) fn stream_request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(until) = self.time.caller() {
+            request.set_timeout(until.saturating_duration_since(Instant::now()));
+        }
+        request.metadata_mut().insert(NO_FORWARD, AsciiMetadataValue::from_static("1"));
+        request
+    }
+}
+
+impl Call {
+    /// Where the next try is to be made.
+    pub(super) async fn place(
+        &self,
+        intent: Intent,
+        until: Instant,
+        lessons: &Lessons,
+    ) -> Result<Place, Failure> {
+        let Some(host) = self.context.host() else { return Err(self.starting()) };
+        match host.get(self.partition_id) {
+            Some(partition) if self.hops == Hops::None => Ok(Place::Here(partition)),
+            Some(partition) => self.place_of_member(partition, intent, until, lessons),
+            None if self.hops == Hops::None => Err(Failure::partition_not_found(self.partition_id)),
+            None => self.place_of_stranger(until, lessons).await,
+        }
+    }
+
+    /// This node has a replica.
+    fn place_of_member(
+        &self,
+        partition: Partition,
+        intent: Intent,
+        until: Instant,
+        lessons: &Lessons,
+    ) -> Result<Place, Failure> {
+        let sound = partition.state().err();
+        if sound.is_none() && may_answer(&partition, intent) {
+            return Ok(Place::Here(partition));
+        }
+        let us = self.context.node_id();
+        let leader = lessons.hint.or_else(|| partition.leader()).filter(|leader| *leader != us);
+        if let Some(remote) = leader.and_then(|leader| self.remote(leader, until)) {
+            return Ok(Place::There(remote));
+        }
+        let Some(unsound) = sound else { return Err(self.no_leader()) };
+        // A bad copy knows nothing of its group: any other replica knows more.
+        let status = partition.status();
+        let others: Vec<NodeId> =
+            status.membership.members.keys().copied().filter(|id| *id != us).collect();
+        self.one_of(&others, until, lessons)
+            .ok_or_else(|| Failure::of_propose(self.partition_id, &unsound))
+    }
+
+    /// This node has no replica: it goes by the route that its peers told.
+    async fn place_of_stranger(&self, until: Instant, lessons: &Lessons) -> Result<Place, Failure> {
+        let not_found = || Failure::partition_not_found(self.partition_id);
+        let route = match self.context.peers().route(self.partition_id) {
+            Some(route) => route,
+            None => {
+                let found = self.context.peers().find_route(self.partition_id);
+                let found = tokio::time::timeout_at(until, found).await;
+                found.ok().flatten().ok_or_else(not_found)?
+            }
+        };
+        let us = self.context.node_id();
+        let hint = lessons.hint.filter(|leader| *leader != us);
+        if let Some(remote) = hint.and_then(|leader| self.remote(leader, until)) {
+            return Ok(Place::There(remote));
+        }
+        let others: Vec<NodeId> = leader_first(&route).into_iter().filter(|id| *id != us).collect();
+        if others.is_empty() {
+            return Err(not_found());
+        }
+        self.one_of(&others, until, lessons).ok_or_else(|| self.no_leader())
+    }
+
+    /// Another one at each try.
+    fn one_of(&self, nodes: &[NodeId], until: Instant, lessons: &Lessons) -> Option<Place> {
+        let from = lessons.tries as usize;
+        (0..nodes.len())
+            .map(|step| nodes[(from + step) % nodes.len()])
+            .find_map(|node_id| self.remote(node_id, until))
+            .map(Place::There)
+    }
+
+    fn remote(&self, node_id: NodeId, until: Instant) -> Option<Remote> {
+        let channel = self.context.peers().forward_channel(node_id)?;
+        let now = Instant::now();
+        let half = until.saturating_duration_since(now) / 2;
+        let until = until.min(now + half.max(TRY_MIN));
+        Some(Remote { channel, until, time: self.time })
+    }
+
+    fn starting(&self) -> Failure {
+        let stage = self.context.gate().stage();
+        Failure::new(Reason::Starting, format!("the node is in stage {stage}"))
+            .with("stage", stage)
+    }
+}
+
+/// Whether the replica here can answer by itself.
+fn may_answer(partition: &Partition, intent: Intent) -> bool {
+    match intent {
+        Intent::ReadStale => true,
+        Intent::Change | Intent::Restate => partition.is_leader(),
+        // A learner may be far behind, and does not know how far.
+        Intent::Read => partition.is_leader() || partition.status().role != Role::Learner,
+    }
+}
+
+fn leader_first(route: &v1::Route) -> Vec<NodeId> {
+    let replicas = route.replicas.iter().filter(|replica| !replica.learner);
+    let ids = replicas.map(|replica| replica.node_id);
+    let others = ids.filter(|id| *id != route.leader_node_id);
+    std::iter::once(route.leader_node_id).chain(others).filter_map(|id| NodeId::new(id).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_names_its_leader_first_and_no_learner() {
+        let replica = |node_id, learner| v1::RouteReplica {
+            node_id,
+            client_address: String::new(),
+            learner,
+        };
+        let replicas = vec![replica(1, false), replica(2, false), replica(3, true)];
+        let check = |leader_node_id, expected: &[u64]| {
+            let replicas = replicas.clone();
+            let route = v1::Route { partition_id: 7, replicas, leader_node_id, epoch: 1 };
+            let ids: Vec<u64> = leader_first(&route).into_iter().map(NodeId::get).collect();
+            assert_eq!(ids, expected, "leader {leader_node_id}");
+        };
+        check(2, &[2, 1]);
+        check(0, &[1, 2]);
+    }
+}

@@ -1,1 +1,0 @@
-//! What every call on a port passes: deadline, metrics, panics, codes.
