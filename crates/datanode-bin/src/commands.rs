@@ -3,10 +3,13 @@
 pub mod check;
 pub mod completions;
 pub mod config;
+mod connect;
 pub mod drain;
 pub mod extent;
 pub mod healthcheck;
+mod nodes;
 pub mod partition;
 pub mod startup;
 pub mod status;
 pub mod wait_ready;
+mod words;

@@ -159,14 +159,12 @@ impl Answer {
         match self.reason {
             Some(Reason::NotLeader | Reason::Draining | Reason::Quarantined) => Verdict::OtherNode,
             Some(
-                Reason::NoLeader
-                | Reason::Overloaded
-                | Reason::Starting
-                | Reason::OutcomeUnknown
+                Reason::OutcomeUnknown
                 | Reason::DeadlineExceeded
                 | Reason::RequestChecksumMismatch
                 | Reason::ChangeInProgress,
             ) => Verdict::Pause,
+            Some(_) if self.code == Code::Unavailable => Verdict::Pause,
             Some(_) => Verdict::GiveUp,
             // A node of another version, or a proxy, without a reason.
             None => match self.code {
