@@ -4,10 +4,9 @@
 //! copy of RocksDB's objects. Either may be empty or set by the caller.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use crate::tool;
 
 /// The repository's root.
 pub(crate) fn root() -> &'static Path {
@@ -39,14 +38,18 @@ pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Command {
     }) {
         command.env_remove(key);
     }
-    if tool::on_path("ccache") {
-        for (variable, compiler) in [("CC", "ccache gcc"), ("CXX", "ccache g++")] {
-            if env::var_os(variable).is_none() {
-                command.env(variable, compiler);
-            }
-        }
-        // Preprocessed C++ says where it was built; clones differ in that only.
-        command.env("CCACHE_NOHASHDIR", "1");
+    if let Some(path) = path_through_ccache() {
+        command.env("PATH", path);
     }
     command
+}
+
+/// The search path with ccache standing in for the compilers, where Debian's
+/// package is there. Not by `CXX`: cargo builds RocksDB again when that changes.
+fn path_through_ccache() -> Option<OsString> {
+    let stand_ins = Path::new("/usr/lib/ccache");
+    let path = env::var_os("PATH")?;
+    stand_ins.is_dir().then_some(())?;
+    let dirs = std::iter::once(stand_ins.to_path_buf()).chain(env::split_paths(&path));
+    env::join_paths(dirs).ok()
 }
