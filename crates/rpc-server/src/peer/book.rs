@@ -152,9 +152,16 @@ impl PeerBook {
         }
     }
 
-    /// Says which routes this node's own replicas make.
+    /// Says which routes this node's own replicas make, all of them.
     pub(super) fn set_own_routes(&self, routes: Vec<v1::Route>) {
         if self.inner.routes.set_own(routes) {
+            self.inner.news.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Says which route one replica of this node makes; `None` when it is gone.
+    pub(super) fn set_own_route(&self, partition_id: PartitionId, route: Option<v1::Route>) {
+        if self.inner.routes.set_one_own(partition_id, route) {
             self.inner.news.send_modify(|count| *count += 1);
         }
     }

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::hello::{self, Told};
-use super::link::{self, Link};
+use super::link::{self, Broken, Link};
 use super::{PeerBook, channel};
+use crate::context::NodeContext;
 
 /// A seed that is not known yet is asked this often.
 const SEED_RETRY: Duration = Duration::from_millis(250);
@@ -138,14 +139,24 @@ impl Links {
     /// One `Hello` to a seed. When it answers it is in the book, and its link
     /// does the rest; a seed that is this node under another address is too.
     async fn ask_seed(&self, seed: &str) {
-        let book = &self.inner.book;
-        let asked = async {
-            let mut peer = link::dial(seed, self.inner.message_len_max).await?;
-            hello::say(book, &mut peer, &mut Told::from_now_on(book), false).await
-        };
-        match asked.await {
+        match hello_to(&self.inner.book, seed, self.inner.message_len_max).await {
             Ok(node_id) => tracing::info!(seed, %node_id, "seed is known"),
             Err(error) => tracing::debug!(seed, %error, "seed does not answer"),
         }
     }
+}
+
+/// Says `Hello` at an address. Who answered is in the book then.
+pub(crate) async fn introduce(context: &NodeContext, address: &str) -> Result<NodeId, String> {
+    let len_max = channel::message_len_max(context.config().max_message);
+    hello_to(context.peers(), address, len_max).await.map_err(|broken| broken.to_string())
+}
+
+async fn hello_to(
+    book: &PeerBook,
+    address: &str,
+    message_len_max: usize,
+) -> Result<NodeId, Broken> {
+    let mut peer = link::dial(address, message_len_max).await?;
+    hello::say(book, &mut peer, &mut Told::from_now_on(book), false).await
 }

@@ -13,27 +13,17 @@ use std::time::Duration;
 use datanode_proto::v1;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
-use partition_types::{NodeId, PartitionId, Reason};
-use raft_glue::{RaftReply, RaftRequest, Refusal};
+use partition_types::{NodeId, Reason};
+use raft_glue::Refusal;
 use tonic::Status;
 
 use super::convert;
+use super::groups::Groups;
 
 /// Calls of one peer that may be under way.
 const CALLS_MAX: usize = 8192;
 /// Replies in one message.
 const REPLIES_MAX: usize = 1024;
-
-/// What takes the calls: the node's groups, or a stand-in in tests.
-pub(super) trait Groups: Send + Sync + 'static {
-    /// Hands one message to one group.
-    fn handle(
-        &self,
-        from: NodeId,
-        partition_id: PartitionId,
-        request: RaftRequest,
-    ) -> BoxFuture<'static, Result<RaftReply, Refusal>>;
-}
 
 /// Replies to the calls of one peer, as a stream.
 pub(super) struct RaftStream<C> {

@@ -102,10 +102,25 @@ impl RouteTable {
             changed |= held.set_one_own(partition_id, route, version);
         }
         for partition_id in gone {
-            held.routes.remove(&partition_id);
-            held.removed.insert(partition_id, version);
-            changed = true;
+            changed |= held.remove_own(partition_id, version);
         }
+        if changed {
+            held.version = version;
+            drop(held);
+            self.tick();
+        }
+        changed
+    }
+
+    /// Takes the route of one replica of this node; `None` when it is gone.
+    /// Whether anything changed.
+    pub(super) fn set_one_own(&self, partition_id: PartitionId, route: Option<v1::Route>) -> bool {
+        let mut held = self.held.write();
+        let version = held.version + 1;
+        let changed = match route {
+            Some(route) => held.set_one_own(partition_id, route, version),
+            None => held.remove_own(partition_id, version),
+        };
         if changed {
             held.version = version;
             drop(held);
@@ -163,6 +178,15 @@ impl RouteTable {
 }
 
 impl Held {
+    fn remove_own(&mut self, partition_id: PartitionId, version: u64) -> bool {
+        let own = self.routes.get(&partition_id).is_some_and(|entry| entry.own.is_some());
+        if own {
+            self.routes.remove(&partition_id);
+            self.removed.insert(partition_id, version);
+        }
+        own
+    }
+
     fn set_one_own(&mut self, partition_id: PartitionId, route: v1::Route, version: u64) -> bool {
         self.removed.remove(&partition_id);
         match self.routes.get_mut(&partition_id) {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use datanode_proto::v1;
 use datanode_proto::v1::peer_service_server::PeerService;
-use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
-use partition_types::{NodeId, PartitionId, Reason};
-use raft_glue::{RaftReply, RaftRequest, Refusal};
+use partition_types::PartitionId;
+use raft_glue::Refusal;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::groups::Groups;
 use super::links::Links;
-use super::raft_stream::{Groups, RaftStream};
+use super::raft_stream::RaftStream;
 use super::replica::Replicas;
 use super::{hello, identity, snapshot};
 use crate::context::NodeContext;
@@ -22,16 +22,22 @@ use crate::status::Failure;
 pub(crate) struct Service {
     context: NodeContext,
     links: Links,
+    groups: Arc<dyn Groups>,
     replicas: Replicas,
     /// Ends the streams that would not end by themselves.
     closing: CancellationToken,
 }
 
 impl Service {
-    /// The service of this node.
-    pub(super) fn new(context: NodeContext, links: Links, closing: CancellationToken) -> Self {
+    /// The service of this node, which hands messages to `groups`.
+    pub(super) fn new(
+        context: NodeContext,
+        links: Links,
+        groups: Arc<dyn Groups>,
+        closing: CancellationToken,
+    ) -> Self {
         let replicas = Replicas::new(context.clone());
-        Self { context, links, replicas, closing }
+        Self { context, links, groups, replicas, closing }
     }
 }
 
@@ -56,8 +62,7 @@ impl PeerService for Service {
 
     async fn raft(&self, request: Request<Streaming<v1::RaftRequest>>) -> Answer<Self::RaftStream> {
         let from = identity::verify(self.context.peers(), request.metadata())?;
-        let groups = Arc::new(HostGroups(self.context.clone()));
-        let replies = RaftStream::new(from, groups, request.into_inner());
+        let replies = RaftStream::new(from, Arc::clone(&self.groups), request.into_inner());
         Ok(Response::new(replies.take_until(self.closing.clone().cancelled_owned()).boxed()))
     }
 
@@ -66,11 +71,10 @@ impl PeerService for Service {
         request: Request<Streaming<v1::InstallSnapshotRequest>>,
     ) -> Answer<v1::InstallSnapshotResponse> {
         let from = identity::verify(self.context.peers(), request.metadata())?;
-        let host = self.replicas.host()?;
         let mut messages = request.into_inner();
         let header = snapshot::receive_header(&mut messages).await.map_err(refused)?;
         let chunks = snapshot::receive_chunks(messages);
-        let vote = host.receive_snapshot(from, header, chunks).await.map_err(refused)?;
+        let vote = self.groups.receive_snapshot(from, header, chunks).await.map_err(refused)?;
         let vote = Some(super::convert::vote_to_wire(vote));
         Ok(Response::new(v1::InstallSnapshotResponse { vote }))
     }
@@ -153,27 +157,6 @@ impl PeerService for Service {
         request: Request<v1::SnapshotReplicaRequest>,
     ) -> Answer<v1::SnapshotReplicaResponse> {
         Ok(Response::new(self.replicas.snapshot(&request.into_inner()).await?))
-    }
-}
-
-/// The groups of this node's host.
-struct HostGroups(NodeContext);
-
-impl Groups for HostGroups {
-    fn handle(
-        &self,
-        from: NodeId,
-        partition_id: PartitionId,
-        request: RaftRequest,
-    ) -> BoxFuture<'static, Result<RaftReply, Refusal>> {
-        let host = self.0.host().cloned();
-        Box::pin(async move {
-            let starting = || Refusal {
-                reason: Reason::Starting,
-                message: "the store is not open yet".to_owned(),
-            };
-            host.ok_or_else(starting)?.handle(from, partition_id, request).await
-        })
     }
 }
 

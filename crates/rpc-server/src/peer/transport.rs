@@ -12,6 +12,8 @@ use raft_glue::{
     RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
 };
 
+use tokio::sync::mpsc;
+
 use super::lane::{Closed, Lane};
 use super::links::Links;
 use super::{convert, snapshot};
@@ -36,6 +38,16 @@ impl PeerTransport {
     /// The links it goes over.
     pub(super) fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// Begins to connect. The channel names each peer that is connected to.
+    pub(crate) fn start(&self) -> mpsc::UnboundedReceiver<NodeId> {
+        self.links.start()
+    }
+
+    /// Closes every connection; every call fails from then on.
+    pub(crate) async fn close(&self) {
+        self.links.close().await;
     }
 
     /// The open stream to this very member.

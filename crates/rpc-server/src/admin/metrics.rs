@@ -1,0 +1,137 @@
+//! The recorder behind `/metrics`, and the gauges that are read off the node
+//! when somebody looks.
+//!
+//! Counters and histograms of other crates arrive through the `metrics` facade;
+//! each crate describes its own. No series is made per partition: a node with
+//! ten thousand of them would be scraped to death.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Gauge, describe_gauge, gauge};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
+use startup_gate::{Report, Stage};
+
+use super::status;
+use crate::context::NodeContext;
+use crate::metric;
+
+/// Buckets for times, in seconds: from a disk's best fsync to a lost quorum.
+const SECONDS: [f64; 16] = [
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
+/// Without this the histograms of a node that nobody scrapes would grow.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// The states of a unit, in the order of the report's counts.
+const STATES: [&str; 9] = [
+    "waiting", "loading", "loaded", "checking", "checked", "electing", "ready", "waived",
+    "quarantined",
+];
+
+/// The process's metrics. A cheap handle.
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: PrometheusHandle,
+    process: Arc<Collector>,
+}
+
+impl Metrics {
+    /// Installs the recorder for the whole process. To be called before anything
+    /// that counts: handles made earlier count nothing.
+    ///
+    /// # Errors
+    /// When a recorder is installed already.
+    pub fn install() -> Result<Self, BuildError> {
+        let recorder = PrometheusBuilder::new().set_buckets(&SECONDS)?.install_recorder()?;
+        let process = Collector::default();
+        process.describe();
+        describe();
+        Ok(Self { recorder, process: Arc::new(process) })
+    }
+
+    /// Keeps the recorder's memory bounded; to be polled as long as the node runs.
+    pub(crate) async fn upkeep(self) {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            self.recorder.run_upkeep();
+        }
+    }
+
+    /// The text that Prometheus scrapes.
+    pub(crate) fn render(&self, context: &NodeContext) -> String {
+        self.process.collect();
+        gauges(context);
+        self.recorder.render()
+    }
+}
+
+fn describe() {
+    describe_gauge!(metric::BUILD_INFO, "1, with the program's version as a label.");
+    describe_gauge!(metric::STARTUP_STAGE, "1 for the stage that the node is in, 0 for others.");
+    describe_gauge!(
+        metric::STARTUP_STAGE_DURATION,
+        metrics::Unit::Seconds,
+        "How long a stage of the start took."
+    );
+    describe_gauge!(metric::STARTUP_PARTITIONS, "Partitions by how far their start has come.");
+    describe_gauge!(metric::READY, "1 while the gate is open and the node is not draining.");
+    describe_gauge!(metric::PARTITION_LEADERS, "Partitions that this node leads.");
+    describe_gauge!(
+        metric::APPLY_LAG,
+        "The largest distance from committed to applied of all replicas, in log entries."
+    );
+}
+
+/// Sets what has no moment of its own to be counted at.
+fn gauges(context: &NodeContext) {
+    let report = context.gate().report();
+    let version = context.config().version.clone();
+    gauge!(metric::BUILD_INFO, "version" => version).set(1.0);
+    for stage in Stage::ALL {
+        let is_in = if stage == report.stage { 1.0 } else { 0.0 };
+        stage_gauge(metric::STARTUP_STAGE, stage).set(is_in);
+    }
+    for stage in &report.stages {
+        // A stage that runs has no duration yet.
+        let Some(end_ms) = stage.end_ms else { continue };
+        let seconds = (end_ms - stage.start_ms) / 1000.0;
+        stage_gauge(metric::STARTUP_STAGE_DURATION, stage.stage).set(seconds);
+    }
+    partitions(&report);
+    let totals = context.host().map(|host| status::totals(&host.list())).unwrap_or_default();
+    let ready = context.gate().is_open() && !status::is_draining(context);
+    gauge!(metric::READY).set(f64::from(u8::from(ready)));
+    gauge!(metric::PARTITION_LEADERS).set(count(totals.leaders));
+    gauge!(metric::APPLY_LAG).set(count(totals.apply_lag_entries));
+}
+
+fn partitions(report: &Report) {
+    let units = report.units;
+    let counts = [
+        units.waiting,
+        units.loading,
+        units.loaded,
+        units.checking,
+        units.checked,
+        units.electing,
+        units.ready,
+        units.waived,
+        units.quarantined,
+    ];
+    for (state, units) in STATES.into_iter().zip(counts) {
+        gauge!(metric::STARTUP_PARTITIONS, "state" => state).set(count(units as u64));
+    }
+}
+
+fn stage_gauge(name: &'static str, stage: Stage) -> Gauge {
+    gauge!(name, "stage" => stage.as_str())
+}
+
+/// Gauges are floating; counts of a node stay far below where that matters.
+#[allow(clippy::cast_precision_loss)]
+fn count(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,134 @@
+//! May this node go now? For every group that it votes in, a quorum of caught-up
+//! voters must remain without it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use datanode_proto::v1;
+use futures::future::join_all;
+use partition_types::NodeId;
+
+use super::target::Target;
+use crate::peer::Replicas;
+use crate::status::Failure;
+
+/// Groups named in an answer.
+const BLOCKERS_MAX: usize = 100;
+/// A voter this many entries behind the commit index catches up in moments.
+const LAG_MAX: u64 = 1000;
+
+/// Answers for a node, this one or another: its replicas by its own account,
+/// the other voters by theirs, each asked once.
+pub(super) async fn ask(
+    replicas: &Replicas,
+    node_id: u64,
+) -> Result<v1::SafeToStopResponse, Failure> {
+    let node_id = match node_id {
+        0 => replicas.context().node_id(),
+        node_id => NodeId::new(node_id)?,
+    };
+    let all = v1::DescribeReplicasRequest::default();
+    let own = Target::of(replicas, node_id)?.describe_many(all).await?;
+    let groups = own.replicas.into_iter().filter_map(|described| Group::of(described, node_id));
+    let groups: Vec<Group> = groups.collect();
+    let sound = sound_replicas(replicas, &groups).await;
+    let blockers = groups.iter().filter_map(|group| group.blocker(&sound));
+    let blockers: Vec<v1::SafeToStopBlocker> = blockers.take(BLOCKERS_MAX).collect();
+    Ok(v1::SafeToStopResponse { safe: blockers.is_empty(), blockers })
+}
+
+/// A group in which the node votes.
+struct Group {
+    partition_id: u64,
+    others: Vec<u64>,
+    committed_index: u64,
+}
+
+impl Group {
+    /// `None` for a group that does not count on the node.
+    fn of(described: v1::DescribedReplica, node_id: NodeId) -> Option<Self> {
+        let replica = described.replica?;
+        let voters: BTreeSet<u64> = replica.voters.iter().map(|voter| voter.node_id).collect();
+        if !voters.contains(&node_id.get()) {
+            return None;
+        }
+        Some(Self {
+            partition_id: described.partition_id,
+            others: voters.into_iter().filter(|voter| *voter != node_id.get()).collect(),
+            committed_index: replica.status.map_or(0, |status| status.committed_index),
+        })
+    }
+
+    /// Why the group cannot spare the node.
+    fn blocker(&self, sound: &BTreeMap<(u64, u64), u64>) -> Option<v1::SafeToStopBlocker> {
+        // Of the whole group, the node counted in.
+        let quorum = (self.others.len() + 1) / 2 + 1;
+        let caught_up = self.others.iter().filter(|voter| {
+            let applied = sound.get(&(**voter, self.partition_id));
+            applied.is_some_and(|applied| applied + LAG_MAX >= self.committed_index)
+        });
+        let caught_up = caught_up.count();
+        if caught_up >= quorum {
+            return None;
+        }
+        let reason = match self.others.len() {
+            0 => "the node is its only voter".to_owned(),
+            others => format!("{caught_up} of {others} other voters are caught up, {quorum} needed"),
+        };
+        Some(v1::SafeToStopBlocker { partition_id: self.partition_id, reason })
+    }
+}
+
+/// The applied index of each sound replica of these groups, by node and
+/// partition. A node that does not answer has none.
+async fn sound_replicas(replicas: &Replicas, groups: &[Group]) -> BTreeMap<(u64, u64), u64> {
+    let mut shared: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for group in groups {
+        for voter in &group.others {
+            shared.entry(*voter).or_default().push(group.partition_id);
+        }
+    }
+    let answers = shared.into_iter().map(|(voter, partition_ids)| async move {
+        let node_id = NodeId::new(voter).ok()?;
+        let request = v1::DescribeReplicasRequest { partition_ids };
+        let said = Target::of(replicas, node_id).ok()?.describe_many(request).await.ok()?;
+        Some((voter, said.replicas))
+    });
+    let mut sound = BTreeMap::new();
+    for (voter, described) in join_all(answers).await.into_iter().flatten() {
+        for described in described {
+            let Some(status) = described.replica.and_then(|replica| replica.status) else { continue };
+            if status.state == i32::from(v1::PartitionState::Ready) {
+                sound.insert((voter, described.partition_id), status.applied_index);
+            }
+        }
+    }
+    sound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A group of the node and `others`, of which `sound` have applied these
+    /// indexes; 5000 is committed.
+    fn check(others: &[u64], sound: &[(u64, u64)], safe: bool) {
+        let group = Group { partition_id: 7, others: others.to_vec(), committed_index: 5000 };
+        let sound = sound.iter().map(|(voter, applied)| ((*voter, 7), *applied)).collect();
+        let blocker = group.blocker(&sound);
+        assert_eq!(blocker.is_none(), safe, "{others:?} {sound:?}: {blocker:?}");
+    }
+
+    #[test]
+    fn a_quorum_of_the_whole_group_must_remain() {
+        check(&[], &[], false);
+        check(&[2], &[(2, 5000)], false);
+        check(&[2, 3], &[(2, 5000), (3, 5000)], true);
+        check(&[2, 3], &[(2, 5000)], false);
+        check(&[2, 3], &[(2, 5000), (3, 3999)], false);
+        check(&[2, 3], &[(2, 5000), (3, 4000)], true);
+        check(&[2, 3, 4], &[(2, 5000), (3, 5000)], false);
+        check(&[2, 3, 4], &[(2, 5000), (3, 5000), (4, 5000)], true);
+        check(&[2, 3, 4, 5], &[(2, 5000), (3, 5000), (4, 5000)], true);
+        check(&[2, 3, 4, 5], &[(2, 5000), (3, 5000)], false);
+    }
+}

@@ -1,0 +1,112 @@
+//! Keeps the book about this node itself: the stage of its start, the routes of
+//! its replicas, the members of its groups; and tells the groups which peers
+//! are back.
+
+use std::time::Duration;
+
+use datanode_proto::v1;
+use partition_types::{NodeId, PartitionId};
+use raft_glue::{Partition, PartitionHost};
+use startup_gate::Stage;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::timeout;
+
+use crate::context::NodeContext;
+
+/// Changes that come together are told together.
+const SETTLE: Duration = Duration::from_millis(20);
+/// Groups that load tell nobody: while the node starts, all are looked at this
+/// often.
+const REVIEW_STARTING: Duration = Duration::from_millis(250);
+/// And this often later, should a change ever go untold.
+const REVIEW: Duration = Duration::from_secs(30);
+
+/// Runs until it is dropped.
+pub(crate) async fn keep(context: NodeContext, back: mpsc::UnboundedReceiver<NodeId>) {
+    tokio::join!(keep_stage(&context), keep_routes(&context), wake_groups(&context, back));
+}
+
+async fn keep_stage(context: &NodeContext) {
+    let mut changes = context.gate().subscribe();
+    loop {
+        context.peers().set_stage(stage_to_wire(context.gate().stage()));
+        if changes.changed().await.is_err() {
+            return;
+        }
+        tokio::time::sleep(SETTLE).await;
+    }
+}
+
+async fn keep_routes(context: &NodeContext) {
+    let Some(host) = context.host() else { return };
+    let mut changes = host.subscribe_routes();
+    loop {
+        look_at_all(context, host);
+        let wait = match context.gate().stage().is_starting() {
+            true => REVIEW_STARTING,
+            false => REVIEW,
+        };
+        // Ends with a look at all: time is up, or changes were missed.
+        let _ = timeout(wait, follow(context, host, &mut changes)).await;
+    }
+}
+
+/// Takes changes one by one, until some were missed.
+async fn follow(
+    context: &NodeContext,
+    host: &PartitionHost,
+    changes: &mut broadcast::Receiver<PartitionId>,
+) {
+    loop {
+        match changes.recv().await {
+            Ok(id) => match host.get(id) {
+                Some(partition) => {
+                    meet_members(context, &partition);
+                    let route = crate::route::local_route(context, &partition);
+                    context.peers().set_own_route(id, Some(route));
+                }
+                None => context.peers().set_own_route(id, None),
+            },
+            Err(RecvError::Lagged(_)) => return,
+            // The host is gone, and the node with it.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+fn look_at_all(context: &NodeContext, host: &PartitionHost) {
+    for partition in host.list() {
+        meet_members(context, &partition);
+    }
+    context.peers().set_own_routes(crate::route::local_routes(context));
+}
+
+fn meet_members(context: &NodeContext, partition: &Partition) {
+    for (node_id, member) in partition.status().membership.members {
+        if node_id != context.node_id() {
+            context.peers().meet_member(node_id, &member);
+        }
+    }
+}
+
+async fn wake_groups(context: &NodeContext, mut back: mpsc::UnboundedReceiver<NodeId>) {
+    while let Some(node_id) = back.recv().await {
+        if let Some(host) = context.host() {
+            host.peer_is_back(node_id);
+        }
+    }
+}
+
+/// The stage in the words of the wire.
+pub(crate) fn stage_to_wire(stage: Stage) -> v1::Stage {
+    match stage {
+        Stage::Load => v1::Stage::Load,
+        Stage::Check => v1::Stage::Check,
+        Stage::Elect => v1::Stage::Elect,
+        Stage::Listen => v1::Stage::Listen,
+        Stage::Serving => v1::Stage::Serving,
+        Stage::Draining => v1::Stage::Draining,
+        Stage::Stopped => v1::Stage::Stopped,
+    }
+}
