@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use partition_store::Store;
 use partition_types::{NodeId, PartitionId};
 use raft_glue::PartitionHost;
-use startup_gate::Handle;
+use startup_gate::{Admission, Handle};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerConfig;
@@ -27,6 +27,7 @@ struct Inner {
     gate: Handle<PartitionId>,
     peers: PeerBook,
     loaded: OnceLock<Loaded>,
+    admission: OnceLock<Admission<PartitionId>>,
     started_at: SystemTime,
     closing: CancellationToken,
 }
@@ -47,6 +48,7 @@ impl NodeContext {
             gate,
             peers,
             loaded: OnceLock::new(),
+            admission: OnceLock::new(),
             started_at: SystemTime::now(),
             closing: CancellationToken::new(),
         };
@@ -72,6 +74,21 @@ impl NodeContext {
     #[must_use]
     pub fn store(&self) -> Option<&Store> {
         self.inner.loaded.get().map(|loaded| &loaded.store)
+    }
+
+    /// Says that the gate is open, with the means to admit new partitions.
+    ///
+    /// # Panics
+    /// When it was said before.
+    pub fn set_serving(&self, admission: Admission<PartitionId>) {
+        let first = self.inner.admission.set(admission).is_ok();
+        assert!(first, "a node's gate opens once");
+    }
+
+    /// The means to admit new partitions, once the gate is open.
+    #[must_use]
+    pub fn admission(&self) -> Option<&Admission<PartitionId>> {
+        self.inner.admission.get()
     }
 
     /// The configuration of the ports.
