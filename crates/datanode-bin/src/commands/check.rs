@@ -89,6 +89,6 @@ fn as_json(report: &CheckReport) -> Value {
 }
 
 fn with_causes(error: &CheckError) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
