@@ -63,6 +63,8 @@ reasons! {
     ExtentNotFound => "EXTENT_NOT_FOUND",
     /// The cluster has no such node, or the group no such member.
     NodeNotFound => "NODE_NOT_FOUND",
+    /// A node that the call needs does not answer; safe to send again.
+    NodeUnreachable => "NODE_UNREACHABLE",
     /// Beyond the end, or would leave a hole.
     OffsetOutOfRange => "OFFSET_OUT_OF_RANGE",
     /// The extent takes no more writes.
@@ -81,8 +83,6 @@ reasons! {
     Quarantined => "QUARANTINED",
     /// The partition exists with other replicas.
     PartitionExists => "PARTITION_EXISTS",
-    /// A node that the call needs does not answer; safe to send again.
-    NodeUnreachable => "NODE_UNREACHABLE",
     /// A node's data directory is not the one the group knows.
     IncarnationMismatch => "INCARNATION_MISMATCH",
     /// A membership change is under way already.
