@@ -10,14 +10,19 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use crate::config::{Log, LogFormat};
 use crate::progress;
 
+/// Libraries that tell more than a node's operator wants, unless asked by name:
+/// later directives win.
+const QUIET: &str = "openraft=error,h2=warn,hyper=warn,tower=warn,tonic=warn";
+
 /// Starts to log as configured.
 ///
 /// # Errors
 /// A subscriber is installed already: a process has one.
 pub(crate) fn init(log: &Log) -> Result<(), TryInitError> {
+    let directives = format!("{QUIET},{}", log.level);
     // Validation has read the directives before; the fallback is unreachable
     // and harmless.
-    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     match log.format {
         LogFormat::Json => {

@@ -1,3 +1,5 @@
 //! The program from the outside.
 
 mod config;
+mod node;
+mod serve;
