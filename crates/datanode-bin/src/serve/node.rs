@@ -78,12 +78,14 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
     // Only ever set here.
     let _ = fence.set(host.clone());
     let cancel = (gate.clone(), signals.stop.clone());
-    tokio::spawn(async move {
+    let canceller = tokio::spawn(async move {
         cancel.1.cancelled().await;
         cancel.0.cancel();
     });
     let parts = Parts { context, host, store, peer, admin };
     let up = climb(startup, &plan, &parts, first, client).await;
+    // From here on the same call would cut short the steps down.
+    canceller.abort();
     bar.abort();
     match up {
         Ok((serving, port)) => {
