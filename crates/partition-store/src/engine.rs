@@ -8,6 +8,8 @@ mod batch;
 #[cfg(test)]
 pub(crate) mod memory;
 pub(crate) mod rocks;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::ops::{ControlFlow, Range};

@@ -37,12 +37,10 @@ use crate::blocking::Pools;
 use crate::engine::Engine;
 
 pub(crate) use audit::Audit;
-pub use error::{Damage, Problem};
 pub(crate) use error::StateError;
+pub use error::{Damage, Problem};
 pub use read::{Frame, READ_LEN_MAX, ReadError, ReadOutcome};
-pub(crate) use record::{
-    CHUNK_LEN_MAX, ExtentRecord, RequestRecord, RunRecord, StateRecord, Visibility,
-};
+pub(crate) use record::{ExtentRecord, RequestRecord, RunRecord, StateRecord, Visibility};
 pub(crate) use space::Space;
 pub use sum::ReplicaSum;
 pub(crate) use view::View;
@@ -53,6 +51,10 @@ use machine::Machine;
 pub(crate) trait Flusher: Send + Sync + 'static {
     /// Counts bytes that were applied and are not flushed yet.
     fn applied(&self, bytes: u64);
+
+    /// Counts payload that was deleted: what is deleted gives its space back
+    /// only after flushes, also where nothing is written any more.
+    fn freed(&self, bytes: u64);
 
     /// Makes everything applied on the disk durable, and says so to its
     /// partitions by [`PartitionState::mark_durable`]. Blocks.
@@ -165,9 +167,10 @@ impl PartitionState {
                 shared.publish(&machine);
                 applied
             };
-            let (outcomes, written_bytes) = applied?;
-            shared.disk.applied(written_bytes);
-            Ok(outcomes)
+            let applied = applied?;
+            shared.disk.applied(applied.written_bytes);
+            shared.disk.freed(applied.freed_bytes);
+            Ok(applied.outcomes)
         };
         self.shared.pools.applies.run(apply).await?
     }
@@ -262,6 +265,11 @@ impl PartitionState {
     pub(crate) fn mark_durable(&self, applied: Option<LogId>) {
         let mut published = self.shared.published.write();
         published.durable_applied = published.durable_applied.max(applied);
+    }
+
+    /// Refuses every change from now on: the partition is being deleted.
+    pub(crate) fn close(&self) {
+        self.shared.machine.lock().close();
     }
 
     /// Runs a short look at one consistent view on a thread for reads.

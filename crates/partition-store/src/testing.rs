@@ -90,6 +90,7 @@ pub(crate) struct TestDisk {
     engine: Arc<MemoryEngine>,
     states: Mutex<Vec<PartitionState>>,
     pub(crate) applied_bytes: AtomicU64,
+    pub(crate) freed_bytes: AtomicU64,
     pub(crate) is_failing: AtomicBool,
 }
 
@@ -103,6 +104,10 @@ impl TestDisk {
 impl Flusher for TestDisk {
     fn applied(&self, bytes: u64) {
         self.applied_bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    fn freed(&self, bytes: u64) {
+        self.freed_bytes.fetch_add(bytes, Ordering::SeqCst);
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -139,12 +144,12 @@ impl Rig {
             engine: Arc::clone(&engine),
             states: Mutex::default(),
             applied_bytes: AtomicU64::new(0),
+            freed_bytes: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
         });
         let dynamic: Arc<dyn Engine> = Arc::clone(&engine) as Arc<dyn Engine>;
         let flusher: Arc<dyn Flusher> = Arc::clone(&disk) as Arc<dyn Flusher>;
-        let state =
-            PartitionState::open(partition(7), dynamic, flusher, Arc::clone(&POOLS))?;
+        let state = PartitionState::open(partition(7), dynamic, flusher, Arc::clone(&POOLS))?;
         disk.states.lock().push(state.clone());
         Ok(Self { engine, disk, state })
     }

@@ -56,10 +56,7 @@ pub(super) fn sample(
     Ok(())
 }
 
-fn first_extent(
-    view: View<'_>,
-    from: u64,
-) -> Result<Option<(ExtentId, ExtentRecord)>, StateError> {
+fn first_extent(view: View<'_>, from: u64) -> Result<Option<(ExtentId, ExtentRecord)>, StateError> {
     let mut first = None;
     view.each_extent(Visibility::Visible, from, |id, extent| {
         first = Some((id, extent));

@@ -211,11 +211,9 @@ fn read_rejection(kind: u8, body: &mut Reader) -> Result<Rejection, CodecError> 
     Ok(match kind {
         EXTENT_NOT_FOUND => Rejection::ExtentNotFound(extent_id),
         EXTENT_SEALED => Rejection::ExtentSealed(extent_id),
-        OFFSET_OUT_OF_RANGE => Rejection::OffsetOutOfRange {
-            extent_id,
-            offset: body.varint()?,
-            size: body.varint()?,
-        },
+        OFFSET_OUT_OF_RANGE => {
+            Rejection::OffsetOutOfRange { extent_id, offset: body.varint()?, size: body.varint()? }
+        }
         TOO_LARGE => Rejection::TooLarge(extent_id),
         STAGED_MISMATCH => Rejection::StagedMismatch(extent_id),
         _ => return Err(CodecError::Invalid("kind of outcome")),

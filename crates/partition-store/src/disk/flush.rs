@@ -105,15 +105,26 @@ impl Flush {
 impl Flusher for Flush {
     fn applied(&self, bytes: u64) {
         self.metrics.applied(bytes);
+        self.count(bytes);
+    }
+
+    fn freed(&self, bytes: u64) {
+        self.count(bytes);
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.now()
+    }
+}
+
+impl Flush {
+    /// Counts what makes a flush due.
+    fn count(&self, bytes: u64) {
         let before = self.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before < DUE_BYTES && before + bytes >= DUE_BYTES {
             self.wanted.work.lock().is_flush_due = true;
             self.wanted.changed.notify_one();
         }
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        self.now()
     }
 }
 

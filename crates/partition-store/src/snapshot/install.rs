@@ -50,12 +50,13 @@ fn install(shared: &Shared, staged: StagedSnapshot) -> io::Result<()> {
     if staged.space.partition_id != shared.id {
         return Err(invalid("the snapshot is of another partition"));
     }
-    let old = {
+    let (old, old_bytes) = {
         let mut machine = shared.machine.lock();
         // Going back would take back outcomes that clients were told.
         if staged.state.applied < machine.state().applied {
             return Err(invalid("the snapshot is older than the state"));
         }
+        let old_bytes = machine.state().size_bytes;
         let old = machine.switch_to(staged.space, staged.state);
         // After an error too: whether the switch was written is not known then,
         // and opening the partition finds out. The thread that is told is gone
@@ -63,10 +64,12 @@ fn install(shared: &Shared, staged: StagedSnapshot) -> io::Result<()> {
         let _ = staged.installed.send(());
         let old = old?;
         shared.publish(&machine);
-        old
+        (old, old_bytes)
     };
     shared.disk.flush()?;
-    generation::discard(shared.engine.as_ref(), old).map_err(io::Error::other)
+    generation::discard(shared.engine.as_ref(), old)?;
+    shared.disk.freed(old_bytes);
+    Ok(())
 }
 
 fn invalid(problem: &'static str) -> io::Error {

@@ -198,9 +198,8 @@ impl Receiver {
         if item_count != self.item_count || !payload.is_empty() {
             return Err(self.damaged("trailer"));
         }
-        let counted = |s: &StateRecord| {
-            (s.extent_count, s.staged_count, s.size_bytes, s.request_count)
-        };
+        let counted =
+            |s: &StateRecord| (s.extent_count, s.staged_count, s.size_bytes, s.request_count);
         if counted(&self.found) != counted(&self.state) {
             return Err(self.out_of_place("its counters are not those of its header"));
         }

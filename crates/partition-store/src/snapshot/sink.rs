@@ -8,7 +8,6 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::receive::Receiver;
-use crate::engine::{Batch, Durability};
 use crate::state::{PartitionState, Shared, Space, StateRecord, generation};
 
 /// Received records are written when they are about this large.
@@ -95,7 +94,7 @@ fn gone() -> io::Error {
 /// The thread's work: stage, and discard unless it was installed.
 fn stage(shared: &Shared, mut steps: mpsc::Receiver<Step>) {
     let space = shared.machine.lock().reserve_generation();
-    let mut stage = Stage { shared, space, receiver: Receiver::new(space), is_begun: false };
+    let mut stage = Stage { shared, receiver: Receiver::new(space), is_begun: false };
     let mut is_installed = false;
     while let Some(step) = steps.blocking_recv() {
         match step {
@@ -110,9 +109,8 @@ fn stage(shared: &Shared, mut steps: mpsc::Receiver<Step>) {
             }
             Step::Finish(done) => {
                 let (installed, verdict) = oneshot::channel();
-                let finished = stage
-                    .finish()
-                    .map(|state| StagedSnapshot { space, state, installed });
+                let finished =
+                    stage.finish().map(|state| StagedSnapshot { space, state, installed });
                 let _ = done.send(finished);
                 is_installed = verdict.blocking_recv().is_ok();
                 break;
@@ -130,7 +128,6 @@ fn stage(shared: &Shared, mut steps: mpsc::Receiver<Step>) {
 
 struct Stage<'a> {
     shared: &'a Shared,
-    space: Space,
     receiver: Receiver,
     /// Whether anything was written under the generation.
     is_begun: bool,
@@ -149,15 +146,12 @@ impl Stage<'_> {
     }
 
     fn write_batch(&mut self) -> io::Result<()> {
-        let engine = self.shared.engine.as_ref();
-        if !self.is_begun {
-            let mut batch = Batch::default();
-            generation::begin(&mut batch, self.space);
-            self.is_begun = true;
-            engine.write(&batch, Durability::Buffered).map_err(io::Error::other)?;
-        }
+        // Under the machine's lock: nothing is staged for a deleted partition.
+        let machine = self.shared.machine.lock();
         let (batch, len) = self.receiver.take_batch();
-        engine.write(&batch, Durability::Buffered).map_err(io::Error::other)?;
+        self.is_begun = true;
+        machine.write_staged(&batch)?;
+        drop(machine);
         self.shared.disk.applied(len as u64);
         Ok(())
     }

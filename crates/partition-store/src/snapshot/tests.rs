@@ -19,10 +19,8 @@ use crate::testing::{
 /// A partition with something of everything, larger than one chunk of a stream.
 async fn source() -> Rig {
     let rig = Rig::new();
-    let voters = Membership {
-        voter_sets: vec![[NodeId::new(5).unwrap()].into()],
-        members: [].into(),
-    };
+    let voters =
+        Membership { voter_sets: vec![[NodeId::new(5).unwrap()].into()], members: [].into() };
     rig.state.apply(vec![entry(0, Payload::Membership(voters))]).await.unwrap();
     rig.apply([
         Op::Create,
@@ -274,6 +272,8 @@ async fn what_was_not_announced_is_not_installed() {
 #[tokio::test]
 async fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
     let from = source().await;
+    // So much that it is staged in several batches.
+    from.apply([put(&bytes(8, 10_000_000))]).await;
     let (announced, chunks) = stream(&from).await;
     let to = Rig::new();
     to.apply([put(&bytes(9, 200_000)), Op::Create]).await;
@@ -316,4 +316,25 @@ async fn an_install_that_cannot_be_made_durable_says_so() {
     let crashed = Rig::open(to.engine.durable_image()).unwrap();
     assert_eq!(crashed.state.usage().extent_count, 1);
     crashed.check(Verify::Full).unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_partition_takes_nothing() {
+    let (announced, chunks) = stream(&source().await).await;
+    let to = Rig::new();
+    to.apply([Op::Create]).await;
+    let complete = stage(&to, &chunks).await.unwrap();
+    let mut sink = to.state.begin_install().await.unwrap();
+    to.state.close();
+    to.state.apply(vec![command(1, None, 0, Op::Create)]).await.unwrap_err();
+    install(&to, complete, announced).await.unwrap_err();
+    to.engine.record();
+    for chunk in chunks {
+        sink.write(chunk).await.unwrap();
+    }
+    // Only now would records be written: the snapshot is smaller than a batch.
+    sink.finish().await.unwrap_err();
+    let images = to.engine.recorded();
+    assert!(images.iter().all(|image| keys(image) <= keys(&images[0])));
+    assert_eq!(to.state.usage().extent_count, 1);
 }

@@ -72,6 +72,8 @@ pub(crate) enum StateError {
     OutOfOrder { entry: LogId, applied: LogId },
     #[error("an earlier write to data/ failed")]
     Failed,
+    #[error("the partition is deleted")]
+    Closed,
 }
 
 impl From<StateError> for io::Error {
@@ -81,7 +83,7 @@ impl From<StateError> for io::Error {
                 io::ErrorKind::InvalidData
             }
             StateError::OutOfOrder { .. } => io::ErrorKind::InvalidInput,
-            StateError::Engine(_) | StateError::Failed => io::ErrorKind::Other,
+            StateError::Engine(_) | StateError::Failed | StateError::Closed => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }

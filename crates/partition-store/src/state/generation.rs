@@ -31,13 +31,6 @@ pub(crate) fn current(read: &dyn Read, id: PartitionId) -> Result<u32, StateErro
     }
 }
 
-/// Marks a generation as being staged: written before anything else of it, so
-/// that leftovers are found by looking at one table.
-pub(crate) fn begin(batch: &mut Batch, space: Space) {
-    let record = codec::encode_state(&StateRecord::empty());
-    batch.put(Table::StateMeta, space.state(), record);
-}
-
 /// The batch that makes a staged generation the current one.
 pub(crate) fn switch(space: Space, state: &StateRecord) -> Batch {
     let mut batch = Batch::default();
@@ -71,6 +64,9 @@ pub(crate) fn discard_others(engine: &dyn Engine, kept: Space) -> Result<(), Sta
 }
 
 /// The generations that are there beside `kept`: one seek each, and one more.
+///
+/// A look at one table finds them all: no chunk is written before the run that
+/// maps it, and what is deleted is deleted in both tables at once.
 pub(crate) fn others(read: &dyn Read, kept: Space) -> Result<Vec<Space>, StateError> {
     let mut found = Vec::new();
     let mut from = FIRST;

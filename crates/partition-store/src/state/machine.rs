@@ -14,10 +14,30 @@ use super::requests::Oldest;
 use super::space::Space;
 use super::view::View;
 use super::work::Work;
-use crate::engine::{Durability, Engine};
+use crate::engine::{Batch, Durability, Engine};
 
 /// A batch is written when it is about this large.
 const BATCH_LEN: usize = 8 * 1024 * 1024;
+
+/// What became of some entries.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// One for each.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// Written for them.
+    pub(crate) written_bytes: u64,
+    /// Payload that they deleted.
+    pub(crate) freed_bytes: u64,
+}
+
+/// Why a machine takes nothing any more.
+#[derive(Debug, Clone, Copy)]
+enum Stopped {
+    /// A write failed: what the disk has is no longer known.
+    Failed,
+    /// The partition is deleted: what is written now would be left over.
+    Closed,
+}
 
 /// The single writer of a partition's state.
 pub(crate) struct Machine {
@@ -27,8 +47,7 @@ pub(crate) struct Machine {
     oldest: Option<Oldest>,
     /// The generation that the next incoming snapshot is staged in.
     next_generation: u32,
-    /// A write failed: what the disk has is no longer known.
-    is_failed: bool,
+    stopped: Option<Stopped>,
 }
 
 impl Machine {
@@ -45,7 +64,7 @@ impl Machine {
             state,
             oldest,
             next_generation: space.generation + 1,
-            is_failed: false,
+            stopped: None,
             engine,
         })
     }
@@ -54,38 +73,54 @@ impl Machine {
         &self.state
     }
 
-    /// Applies entries in order: one outcome each, and how many bytes were
-    /// written for them.
+    /// Applies entries in order.
     ///
     /// After an error nothing of the batch in the making is there, and batches
     /// before it are; a failed write is final.
-    pub(crate) fn apply(&mut self, entries: &[Entry]) -> Result<(Vec<Outcome>, u64), StateError> {
-        let mut outcomes = Vec::with_capacity(entries.len());
-        let mut written_bytes = 0;
+    pub(crate) fn apply(&mut self, entries: &[Entry]) -> Result<Applied, StateError> {
+        let mut applied = Applied::default();
         let mut rest = entries;
         while !rest.is_empty() {
-            if self.is_failed {
-                return Err(StateError::Failed);
-            }
+            self.check_writable()?;
             let read = self.engine.as_ref();
             let mut work = Work::new(read, self.space, self.state.clone(), self.oldest);
             while let [entry, after @ ..] = rest {
-                outcomes.push(work.apply(entry)?);
+                applied.outcomes.push(work.apply(entry)?);
                 rest = after;
                 if work.len_bytes() >= BATCH_LEN {
                     break;
                 }
             }
-            written_bytes += work.len_bytes() as u64;
+            applied.written_bytes += work.len_bytes() as u64;
+            applied.freed_bytes += work.freed_bytes();
             let (batch, state, oldest) = work.finish();
             if let Err(error) = self.engine.write(&batch, Durability::Buffered) {
-                self.is_failed = true;
+                self.stopped = Some(Stopped::Failed);
                 return Err(error.into());
             }
             self.state = state;
             self.oldest = oldest;
         }
-        Ok((outcomes, written_bytes))
+        Ok(applied)
+    }
+
+    /// Refuses everything from now on; nothing is being written when it returns.
+    pub(crate) fn close(&mut self) {
+        self.stopped = Some(Stopped::Closed);
+    }
+
+    /// Writes records of a staged generation.
+    pub(crate) fn write_staged(&self, batch: &Batch) -> Result<(), StateError> {
+        self.check_writable()?;
+        Ok(self.engine.write(batch, Durability::Buffered)?)
+    }
+
+    fn check_writable(&self) -> Result<(), StateError> {
+        match self.stopped {
+            None => Ok(()),
+            Some(Stopped::Failed) => Err(StateError::Failed),
+            Some(Stopped::Closed) => Err(StateError::Closed),
+        }
     }
 
     /// A generation for an incoming snapshot, used by nobody else.
@@ -101,16 +136,12 @@ impl Machine {
         space: Space,
         state: StateRecord,
     ) -> Result<Space, StateError> {
-        if self.is_failed {
-            return Err(StateError::Failed);
-        }
-        let oldest = Oldest::find(
-            View::new(self.engine.as_ref(), space),
-            state.request_floor,
-        )?;
+        self.check_writable()?;
+        let view = View::new(self.engine.as_ref(), space);
+        let oldest = Oldest::find(view, state.request_floor)?;
         let batch = generation::switch(space, &state);
         if let Err(error) = self.engine.write(&batch, Durability::Buffered) {
-            self.is_failed = true;
+            self.stopped = Some(Stopped::Failed);
             return Err(error.into());
         }
         self.oldest = oldest;

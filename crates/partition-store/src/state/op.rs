@@ -118,6 +118,7 @@ impl Work<'_> {
             Visibility::Staged => self.state.staged_count -= 1,
         }
         self.state.size_bytes -= extent.stored_bytes;
+        self.freed_bytes += extent.stored_bytes;
         Ok(())
     }
 
@@ -155,10 +156,7 @@ impl Work<'_> {
     }
 
     /// A visible extent that takes writes.
-    fn writable(
-        &self,
-        id: ExtentId,
-    ) -> Result<Result<ExtentRecord, Rejection>, StateError> {
+    fn writable(&self, id: ExtentId) -> Result<Result<ExtentRecord, Rejection>, StateError> {
         Ok(match self.view().extent(id, Visibility::Visible)? {
             None => Err(Rejection::ExtentNotFound(id)),
             Some(extent) if extent.sealed_crc32c.is_some() => Err(Rejection::ExtentSealed(id)),

@@ -173,3 +173,77 @@ impl Read for Overlay<'_> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::memory::{Image, MemoryEngine};
+    use crate::engine::{Durability, Engine};
+
+    const TABLE: Table = Table::StateMeta;
+
+    /// A key, and what becomes of it: a value, nothing, or nothing up to a key.
+    type Step = (u8, Option<u8>, Option<u8>);
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let key = || 0..12u8;
+        let deleted_to = prop::option::weighted(0.2, key());
+        prop::collection::vec((key(), any::<Option<u8>>(), deleted_to), 0..12)
+    }
+
+    fn change(overlay: &mut Overlay<'_>, steps: &[Step]) {
+        for (key, value, deleted_to) in steps {
+            let key = vec![*key];
+            match (value, deleted_to) {
+                (_, Some(to)) => overlay.delete_range(TABLE, key.clone()..vec![*to].max(key)),
+                (Some(value), None) => overlay.put(TABLE, key, vec![*value].into()),
+                (None, None) => overlay.delete(TABLE, key),
+            }
+        }
+    }
+
+    /// Up to `limit` values of a range, in both directions, and of each key.
+    fn look(read: &dyn Read, range: Range<u8>, limit: usize) -> Vec<Vec<u8>> {
+        let (from, to) = ([range.start], [range.end]);
+        let mut seen = Vec::new();
+        for is_upwards in [true, false] {
+            let mut left = limit;
+            let mut visit = |key: &[u8], value: &[u8]| {
+                seen.push([key, value].concat());
+                left -= 1;
+                if left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            if is_upwards {
+                read.scan(TABLE, &from..&to, &mut visit).unwrap();
+            } else {
+                read.scan_back(TABLE, &from..&to, &mut visit).unwrap();
+            }
+        }
+        seen.extend(range.map(|key| {
+            read.get(TABLE, &[key]).unwrap().map_or_else(Vec::new, |value| value.to_vec())
+        }));
+        seen
+    }
+
+    proptest! {
+        #[test]
+        fn an_overlay_shows_what_its_batch_will_make(
+            below in steps(), above in steps(), from in 0..12u8, to in 0..13u8, limit in 1..5usize,
+        ) {
+            let engine = MemoryEngine::open(Image::default());
+            let mut base = Overlay::new(engine.as_ref());
+            change(&mut base, &below);
+            engine.write(&base.into_batch(), Durability::Buffered).unwrap();
+
+            let mut overlay = Overlay::new(engine.as_ref());
+            change(&mut overlay, &above);
+            let range = from.min(to)..to.max(from);
+            let shown = look(&overlay, range.clone(), limit);
+            let batch = overlay.into_batch();
+            engine.write(&batch, Durability::Buffered).unwrap();
+            prop_assert_eq!(shown, look(engine.as_ref(), range, limit));
+        }
+    }
+}

@@ -143,5 +143,6 @@ impl RunRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestRecord {
     pub(crate) request_id: RequestId,
+    /// `StateRecord::latest_at_ms` of then.
     pub(crate) at_ms: u64,
 }

@@ -1,8 +1,8 @@
 //! The request window: outcomes of named requests, kept for a while so that a
 //! repeat is answered instead of applied again.
 //!
-//! Kept for ten minutes of the proposers' clocks, and at most a fixed number a
-//! partition. Oldest first by log index, a bounded number a command: what is
+//! Kept for ten minutes of the latest clock of any proposer, and at most a fixed
+//! number a partition. Oldest first by log index, a bounded number a command: what is
 //! forgotten when depends on the log alone.
 
 use std::ops::ControlFlow;
@@ -48,14 +48,10 @@ impl Oldest {
 
 impl Work<'_> {
     /// Keeps the outcome of a new request.
-    pub(super) fn remember(
-        &mut self,
-        index: u64,
-        request_id: RequestId,
-        at_ms: u64,
-        outcome: &Outcome,
-    ) {
-        let request = RequestRecord { request_id, at_ms };
+    pub(super) fn remember(&mut self, index: u64, request_id: RequestId, outcome: &Outcome) {
+        // Not the proposer's own clock, which may be behind: its requests would
+        // be forgotten at once.
+        let request = RequestRecord { request_id, at_ms: self.state.latest_at_ms };
         let key = self.space.outcome(&request_id);
         self.overlay.put(Table::StateMeta, key, codec::encode_outcome(outcome));
         let key = self.space.request(index);
@@ -71,8 +67,7 @@ impl Work<'_> {
     pub(super) fn forget_requests(&mut self) -> Result<(), StateError> {
         for _ in 0..FORGOTTEN_MAX {
             let Some(Oldest { index, request }) = self.oldest else { break };
-            let is_expired =
-                request.at_ms.saturating_add(WINDOW_MS) < self.state.latest_at_ms;
+            let is_expired = request.at_ms.saturating_add(WINDOW_MS) < self.state.latest_at_ms;
             if !is_expired && self.state.request_count <= REQUESTS_MAX {
                 break;
             }

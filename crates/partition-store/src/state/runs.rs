@@ -93,6 +93,7 @@ impl Work<'_> {
             let is_covered_whole = range.start <= begin && end <= range.end;
             if is_covered_whole || !self.is_mapped(id, chunk_id, begin..end)? {
                 self.delete_chunk(id, chunk_id);
+                self.freed_bytes += end - begin;
             }
         }
         Ok(covered)

@@ -167,9 +167,9 @@ impl<'a> View<'a> {
     pub(crate) fn outcome(&self, request: &RequestId) -> Result<Option<Outcome>, StateError> {
         match self.read.get(Table::StateMeta, &self.space.outcome(request))? {
             None => Ok(None),
-            Some(value) => codec::decode_outcome(&value)
-                .map(Some)
-                .map_err(|e| self.undecoded("outcome", e)),
+            Some(value) => {
+                codec::decode_outcome(&value).map(Some).map_err(|e| self.undecoded("outcome", e))
+            }
         }
     }
 
@@ -181,9 +181,10 @@ impl<'a> View<'a> {
     ) -> Result<(), StateError> {
         let range = self.space.requests(from_index);
         self.each(range, |key, value| {
-            let index = keys::index_of_request(key).map_err(|e| self.undecoded("request key", e))?;
-            let record =
-                codec::decode_request(&Bytes::copy_from_slice(value)).map_err(|e| self.undecoded("request", e))?;
+            let index =
+                keys::index_of_request(key).map_err(|e| self.undecoded("request key", e))?;
+            let record = codec::decode_request(&Bytes::copy_from_slice(value))
+                .map_err(|e| self.undecoded("request", e))?;
             visit(index, record)
         })
     }
@@ -205,8 +206,8 @@ impl<'a> View<'a> {
         value: &[u8],
     ) -> Result<(u64, RunRecord), StateError> {
         let offset = keys::offset_of_run(key).map_err(|e| self.undecoded("run key", e))?;
-        let run =
-            codec::decode_run(&Bytes::copy_from_slice(value)).map_err(|_| self.damaged(id, offset, Problem::Record))?;
+        let run = codec::decode_run(&Bytes::copy_from_slice(value))
+            .map_err(|_| self.damaged(id, offset, Problem::Record))?;
         Ok((offset, run))
     }
 

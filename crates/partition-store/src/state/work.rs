@@ -25,6 +25,8 @@ pub(crate) struct Work<'e> {
     pub(super) overlay: Overlay<'e>,
     pub(super) state: StateRecord,
     pub(super) oldest: Option<Oldest>,
+    /// Payload that is deleted: the disk has it until it is told to look.
+    pub(super) freed_bytes: u64,
 }
 
 impl<'e> Work<'e> {
@@ -34,7 +36,7 @@ impl<'e> Work<'e> {
         state: StateRecord,
         oldest: Option<Oldest>,
     ) -> Self {
-        Self { space, overlay: Overlay::new(read), state, oldest }
+        Self { space, overlay: Overlay::new(read), state, oldest, freed_bytes: 0 }
     }
 
     /// Applies one entry.
@@ -67,7 +69,7 @@ impl<'e> Work<'e> {
         }
         let outcome = self.apply_op(entry, command)?.unwrap_or_else(Outcome::Rejected);
         if let Some(request_id) = command.request_id {
-            self.remember(entry.log_id.index, request_id, command.at_ms, &outcome);
+            self.remember(entry.log_id.index, request_id, &outcome);
         }
         self.forget_requests()?;
         Ok(outcome)
@@ -111,6 +113,10 @@ impl<'e> Work<'e> {
     /// About how large the batch has become.
     pub(crate) fn len_bytes(&self) -> usize {
         self.overlay.len_bytes()
+    }
+
+    pub(crate) fn freed_bytes(&self) -> u64 {
+        self.freed_bytes
     }
 
     /// The batch, and the state it leads to.

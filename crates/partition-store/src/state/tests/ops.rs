@@ -6,9 +6,7 @@ use partition_types::{Crc32c, Deleted, Op, Outcome, Rejection};
 use crate::check::Verify;
 use crate::engine::Table;
 use crate::state::{Problem, READ_LEN_MAX, ReadError};
-use crate::testing::{
-    Rig, append, bytes, delete, extent, op, publish, put, stage_part, write,
-};
+use crate::testing::{Rig, append, bytes, delete, extent, op, publish, put, stage_part, write};
 
 fn seal(id: u64) -> Op {
     Op::Seal { extent_id: extent(id) }
@@ -134,11 +132,12 @@ async fn uploads_appear_whole_or_not_at_all() {
     let part = |from: usize, to: usize| stage_part(1, from as u64, &whole.slice(from..to));
     let mismatch = Outcome::Rejected(Rejection::StagedMismatch(extent(1)));
     let not_found = Outcome::Rejected(Rejection::ExtentNotFound(extent(1)));
-    let stored = Outcome::Stored {
-        extent_id: extent(1),
-        size: 300_000,
-        crc32c: Crc32c::of(&whole),
-    };
+    let stored =
+        Outcome::Stored { extent_id: extent(1), size: 300_000, crc32c: Crc32c::of(&whole) };
+    // The sum of what is there, and the size that the gap makes.
+    let there = [&whole[..100_000], &whole[200_000..]].concat();
+    let with_a_gap =
+        Op::Publish { extent_id: extent(1), size: 300_000, crc32c: Crc32c::of(&there) };
     let rig = check(vec![
         (Op::Stage, created(1)),
         // Others do not see it.
@@ -149,6 +148,7 @@ async fn uploads_appear_whole_or_not_at_all() {
         (part(0, 100_000), written(0, 300_000)),
         (part(0, 100_000), written(0, 300_000)),
         (publish(1, &whole), mismatch.clone()),
+        (with_a_gap, mismatch.clone()),
         (part(100_000, 200_000), written(100_000, 300_000)),
         (publish(1, &whole[1..]), mismatch.clone()),
         (publish(1, &[0; 300_000]), mismatch),

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use partition_types::{Membership, Op, Payload};
 
-use crate::testing::{Rig, append, bytes, entry, log_id, op, put, write};
+use crate::testing::{Rig, append, bytes, delete, entry, log_id, op, put, write};
 
 #[tokio::test]
 async fn sums_are_of_the_content() {
@@ -69,4 +69,21 @@ async fn large_slices_are_written_in_several_batches() {
     let writes = rig.engine.recorded().len() - 1;
     assert!((4..=5).contains(&writes), "{writes} writes of about 8 MiB");
     assert_eq!(rig.state.usage().size_bytes, 30_000_000);
+}
+
+#[tokio::test]
+async fn freed_bytes_are_those_of_chunks() {
+    let rig = Rig::new();
+    rig.apply([Op::Create, append(1, &bytes(1, 1000)), put(&bytes(2, 300_000))]).await;
+    let freed = || rig.disk.freed_bytes.swap(0, Ordering::SeqCst);
+    for (op, expected) in [
+        (write(1, 0, &bytes(3, 600)), 0),
+        // The rest of the first chunk.
+        (write(1, 600, &bytes(4, 400)), 1000),
+        (delete(&[1]), 1000),
+        (delete(&[1, 2, 3]), 300_000),
+    ] {
+        rig.apply([op]).await;
+        assert_eq!(freed(), expected);
+    }
 }
