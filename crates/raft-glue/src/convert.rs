@@ -27,11 +27,7 @@ pub(crate) fn to_raft_log_id(id: LogId) -> RaftLogId {
 }
 
 pub(crate) fn from_raft_log_id(id: RaftLogId) -> LogId {
-    LogId {
-        term: id.leader_id.term,
-        leader: from_raft_node(id.leader_id.node_id),
-        index: id.index,
-    }
+    LogId { term: id.leader_id.term, leader: from_raft_node(id.leader_id.node_id), index: id.index }
 }
 
 pub(crate) fn to_raft_vote(vote: Vote) -> RaftVote {
@@ -70,11 +66,8 @@ pub(crate) fn to_raft_membership(membership: &Membership) -> io::Result<RaftMemb
     if membership.voter_sets.is_empty() && membership.members.is_empty() {
         return Ok(RaftMembership::default());
     }
-    let voter_sets = membership
-        .voter_sets
-        .iter()
-        .map(|set| set.iter().map(|id| id.get()).collect())
-        .collect();
+    let voter_sets =
+        membership.voter_sets.iter().map(|set| set.iter().map(|id| id.get()).collect()).collect();
     let members: std::collections::BTreeMap<_, _> = membership
         .members
         .iter()
@@ -145,14 +138,11 @@ mod tests {
             members: BTreeMap::from_iter((1..=4).map(|id| (node(id), member(id)))),
         };
         let command = Command { request_id: None, at_ms: 7, op: Op::Create };
-        for payload in
-            [Payload::Blank, Payload::Command(command), Payload::Membership(membership)]
+        for payload in [Payload::Blank, Payload::Command(command), Payload::Membership(membership)]
         {
             for leader in [None, Some(node(9))] {
-                let entry = Entry {
-                    log_id: LogId { term: 3, leader, index: 8 },
-                    payload: payload.clone(),
-                };
+                let entry =
+                    Entry { log_id: LogId { term: 3, leader, index: 8 }, payload: payload.clone() };
                 let back = from_raft_entry(to_raft_entry(entry.clone()).unwrap());
                 assert_eq!(back, entry);
             }
@@ -165,10 +155,8 @@ mod tests {
 
     #[test]
     fn refuses_a_voter_that_is_no_member() {
-        let damaged = Membership {
-            voter_sets: vec![BTreeSet::from([node(1)])],
-            members: BTreeMap::new(),
-        };
+        let damaged =
+            Membership { voter_sets: vec![BTreeSet::from([node(1)])], members: BTreeMap::new() };
         assert!(to_raft_membership(&damaged).is_err());
     }
 }

@@ -19,10 +19,19 @@ const ROUNDS_MAX: usize = 5;
 pub struct DrainOutcome {
     /// Groups led when it began.
     pub before: usize,
-    /// Groups still led when it ended, those of `sole_voters` apart.
+    /// Groups still led when it ended, those of the lists below apart.
     pub after: usize,
     /// Groups that nobody else can lead, for there is no other voter.
     pub sole_voters: Vec<PartitionId>,
+    /// Groups that nobody else can lead now: every other voter is unreachable,
+    /// draining too, or bad.
+    pub alone: Vec<PartitionId>,
+}
+
+impl DrainOutcome {
+    fn expects(&self, id: PartitionId) -> bool {
+        self.sole_voters.contains(&id) || self.alone.contains(&id)
+    }
 }
 
 impl PartitionHost {
@@ -46,21 +55,22 @@ impl PartitionHost {
                 .collect()
                 .await;
             outcome.sole_voters.clear();
+            outcome.alone.clear();
             for (id, result) in results {
                 match result {
                     Err(TransferError::SoleVoter) => outcome.sole_voters.push(id),
+                    Err(TransferError::Alone) => outcome.alone.push(id),
                     Err(error) => tracing::warn!(partition_id = %id, %error, "hand over failed"),
                     Ok(_) => {}
                 }
             }
-            if self.led().iter().all(|group| outcome.sole_voters.contains(&group.id)) {
+            if self.led().iter().all(|group| outcome.expects(group.id)) {
                 break;
             }
         }
         outcome.sole_voters.sort_unstable();
-        let left = self.led();
-        outcome.after =
-            left.iter().filter(|group| !outcome.sole_voters.contains(&group.id)).count();
+        outcome.alone.sort_unstable();
+        outcome.after = self.led().iter().filter(|group| !outcome.expects(group.id)).count();
         outcome
     }
 

@@ -103,7 +103,7 @@ impl Group {
         let me = self.shared.config.node_id;
         let wait = self.settle_time().min(CONFIRM_WAIT);
         if self.view().is_some_and(|view| view.leads()) {
-            if let Some(read) = self.lead_read_index(wait).await {
+            if let Ok(read) = self.lead_read_index(wait).await {
                 poll.leader = Some((me, read));
             }
             return poll;
@@ -151,8 +151,7 @@ impl Group {
                 Ok(Err(error)) => return Err(not_yet(error.to_string())),
                 Err(_) => {
                     let (done, all) = (applied(), read.index + 1);
-                    let reason =
-                        format!("catching up with node {leader}: {done} of {all} entries");
+                    let reason = format!("catching up with node {leader}: {done} of {all} entries");
                     return Err(not_yet(reason));
                 }
             }

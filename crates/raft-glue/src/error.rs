@@ -149,6 +149,9 @@ pub enum TransferError {
     /// This replica is the only voter.
     #[error("this is the only voter")]
     SoleVoter,
+    /// Every other voter is unreachable, draining or bad.
+    #[error("no other voter is up")]
+    Alone,
     /// Nobody took over in time; this replica leads again, or nobody does.
     #[error("nobody took over in time")]
     Timeout,

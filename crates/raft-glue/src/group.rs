@@ -1,6 +1,7 @@
 //! One group on this node: its Raft, its store, and what the host knows of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use openraft::ServerState;
@@ -39,6 +40,8 @@ pub(crate) struct Group {
     pub(crate) receiving: tokio::sync::Mutex<()>,
     /// One membership change or hand-over at a time is led from here.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Its Raft ended, or is about to.
+    stopped: AtomicBool,
     cause: Mutex<Option<String>>,
 }
 
@@ -88,7 +91,7 @@ impl Group {
         let fence = shared.new_fence();
         let tail = Arc::new(TailBytes::default());
         let log = LogStore::new(store.log().clone(), Arc::clone(&tail));
-        let (machine, applied_next) = StateMachine::new(store.state().clone());
+        let (machine, applied_next) = StateMachine::new(store.state().clone(), store.log().clone());
         let network = Network {
             node_id: shared.config.node_id,
             partition_id: id,
@@ -138,6 +141,7 @@ impl Group {
             campaign: Mutex::default(),
             receiving: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
+            stopped: AtomicBool::new(false),
             cause: Mutex::default(),
         }
     }
@@ -149,20 +153,28 @@ impl Group {
         self.shared.tasks.spawn(async move { group.observe().await });
     }
 
-    /// The running parts, unless the replica is bad.
+    /// The running parts, unless the replica is bad or stopped.
     pub(crate) fn healthy(&self) -> Result<&Body, ProposeError> {
         if let Some(cause) = self.cause() {
             return Err(ProposeError::Quarantined { cause });
         }
-        self.body.as_ref().ok_or(ProposeError::Stopped)
+        self.running().ok_or(ProposeError::Stopped)
+    }
+
+    /// The running parts, bad or not.
+    pub(crate) fn running(&self) -> Option<&Body> {
+        let stopped = self.stopped.load(Ordering::Acquire);
+        self.body.as_ref().filter(|_| !stopped)
     }
 
     pub(crate) fn cause(&self) -> Option<String> {
         self.cause.lock().clone()
     }
 
+    /// `None` when its Raft does not run: openraft's own view would stay what
+    /// it was.
     pub(crate) fn view(&self) -> Option<View> {
-        let body = self.body.as_ref()?;
+        let body = self.running()?;
         let server = body.raft.server_metrics();
         let server = server.borrow_watched();
         Some(View {
@@ -234,6 +246,7 @@ impl Group {
 
     pub(crate) async fn stop(&self) {
         let Some(body) = &self.body else { return };
+        self.stopped.store(true, Ordering::Release);
         if let Err(error) = body.raft.shutdown().await {
             tracing::warn!(partition_id = %self.id, %error, "stop group failed");
         }
@@ -246,9 +259,7 @@ impl Group {
         // The sender lives in openraft's worker: gone means stopped.
         match applied_next.wait_for(|next| *next > index).await {
             Ok(_) => Ok(()),
-            Err(_) => Err(self.cause().map_or(ProposeError::Stopped, |cause| {
-                ProposeError::Quarantined { cause }
-            })),
+            Err(_) => Err(self.stopped()),
         }
     }
 
@@ -271,6 +282,7 @@ impl Group {
                 break;
             }
         }
+        self.stopped.store(true, Ordering::Release);
         self.lead.set(false, &self.shared.leads, &self.shared.metrics);
         let ended = body.raft.metrics().borrow_watched().running_state.clone();
         if let Err(openraft::errors::Fatal::StorageError(_) | openraft::errors::Fatal::Panicked) =

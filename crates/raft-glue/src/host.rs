@@ -13,9 +13,7 @@ use crate::fence::Path;
 use crate::group::Group;
 use crate::shared::Shared;
 use crate::types::GroupMember;
-use crate::{
-    CheckFault, CreateError, HostConfig, LoadFault, Partition, Transport, maintain,
-};
+use crate::{CheckFault, CreateError, HostConfig, LoadFault, Partition, Transport, maintain};
 
 /// Groups stopped at the same time.
 const STOP_PARALLEL: usize = 64;
@@ -62,11 +60,11 @@ impl PartitionHost {
         right: VoteRight<PartitionId>,
     ) -> Result<Loaded, LoadFault> {
         debug_assert_eq!(*right.unit(), id, "the right is another partition's");
-        let _turn = self.shared.placing.lock().await;
+        // Two Rafts on one log would be the end of it.
+        let _one = Loading::begin(&self.shared, id)?;
         if self.shared.group(id).is_some_and(|group| group.body.is_some()) {
             return Ok(Loaded { id });
         }
-        drop(_turn);
         let created_with = self.created_with(id);
         let result = self.open(id, created_with.clone()).await;
         let group = match &result {
@@ -116,9 +114,9 @@ impl PartitionHost {
             return Err(CreateError::Draining);
         }
         let failed = |what: String| CreateError::Failed { id, what };
-        let created = {
-            let _turn = self.shared.placing.lock().await;
-            if let Some(group) = self.shared.group(id) {
+        let _turn = self.shared.placing.lock().await;
+        let created = match self.shared.group(id) {
+            Some(group) => {
                 if let Some(cause) = group.cause() {
                     return Err(CreateError::Quarantined { cause });
                 }
@@ -126,10 +124,10 @@ impl PartitionHost {
                     return Err(CreateError::Exists(id));
                 }
                 false
-            } else {
+            }
+            None => {
                 let store = self.shared.store.clone();
-                let created_with = members.clone();
-                tokio::task::spawn_blocking(move || store.create(id, created_with))
+                tokio::task::spawn_blocking(move || store.create(id, members))
                     .await
                     .map_err(|error| failed(error.to_string()))?
                     .map_err(|error| failed(error.to_string()))?
@@ -299,6 +297,24 @@ impl PartitionHost {
             .find(|entry| entry.partition_id == id)
             .map(|entry| entry.created_with)
             .unwrap_or_default()
+    }
+}
+
+/// A partition's place among those being loaded, for as long as it lives.
+struct Loading<'a>(&'a Shared, PartitionId);
+
+impl<'a> Loading<'a> {
+    fn begin(shared: &'a Shared, id: PartitionId) -> Result<Self, LoadFault> {
+        if shared.loading.lock().insert(id) {
+            return Ok(Self(shared, id));
+        }
+        Err(LoadFault::Failed { id, what: "is being loaded already".into() })
+    }
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.0.loading.lock().remove(&self.1);
     }
 }
 

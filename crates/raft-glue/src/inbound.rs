@@ -39,7 +39,7 @@ impl PartitionHost {
         request: RaftRequest,
     ) -> Result<RaftReply, Refusal> {
         let group = self.receiver(id)?;
-        let Some(body) = &group.body else { return Err(out_of_service(&group)) };
+        let Some(body) = group.running() else { return Err(out_of_service(&group)) };
         match request {
             RaftRequest::Append { vote, prev, entries, committed } => {
                 sent_by(from, vote)?;
@@ -105,7 +105,7 @@ impl PartitionHost {
         S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
     {
         let group = self.receiver(header.partition_id)?;
-        let Some(body) = &group.body else { return Err(out_of_service(&group)) };
+        let Some(body) = group.running() else { return Err(out_of_service(&group)) };
         sent_by(from, header.vote)?;
         let beyond =
             (header.last.term, header.last.leader) > (header.vote.term, header.vote.voted_for);
@@ -161,12 +161,7 @@ impl PartitionHost {
 }
 
 impl Group {
-    fn heard_leader(
-        &self,
-        from: NodeId,
-        vote: Vote,
-        committed: Option<partition_types::LogId>,
-    ) {
+    fn heard_leader(&self, from: NodeId, vote: Vote, committed: Option<partition_types::LogId>) {
         if self.contact.heard(from, vote.term, committed) {
             let _ = self.shared.routes.send(self.id);
         }
@@ -178,7 +173,8 @@ impl Group {
         to: NodeId,
         rpc: TransferLeaderRequest<TypeConfig>,
     ) -> Result<RaftReply, Refusal> {
-        let answer = |accepted, reason: String, vote| RaftReply::Transfer { accepted, reason, vote };
+        let answer =
+            |accepted, reason: String, vote| RaftReply::Transfer { accepted, reason, vote };
         if to == self.shared.config.node_id && !self.fence.pass(Path::Transfer) {
             return Ok(answer(false, "this replica may not lead".into(), None));
         }
@@ -204,7 +200,7 @@ impl Group {
             return Err(refusal(Reason::Quarantined, cause));
         }
         if self.view().is_some_and(|view| view.leads())
-            && let Some(read) = self.lead_read_index(self.settle_time()).await
+            && let Ok(read) = self.lead_read_index(self.settle_time()).await
         {
             return Ok(RaftReply::ReadIndex { read });
         }
@@ -259,7 +255,7 @@ fn invalid(message: String) -> Refusal {
 fn out_of_service(group: &Group) -> Refusal {
     match group.cause() {
         Some(cause) => refusal(Reason::Quarantined, cause),
-        None => refusal(Reason::Starting, "the group is stopped".into()),
+        None => refusal(Reason::Draining, "the group is stopped".into()),
     }
 }
 

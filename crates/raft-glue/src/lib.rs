@@ -13,31 +13,34 @@ mod error;
 mod status;
 mod transport;
 
-mod host;
-mod elect;
-mod inbound;
 mod drain;
+mod elect;
+mod host;
+mod inbound;
 mod maintain;
 
+mod membership;
 mod partition;
 mod propose;
 mod read;
-mod membership;
 mod transfer;
 
-mod shared;
-mod group;
-mod fence;
 mod contact;
+mod fence;
+mod group;
 mod lead;
 pub mod metric;
+mod shared;
 
-mod types;
 mod convert;
 mod log_store;
-mod tail;
-mod state_machine;
 mod network;
+mod state_machine;
+mod tail;
+mod types;
+
+#[cfg(test)]
+mod conformance;
 
 pub use config::{HostConfig, InvalidConfig};
 pub use drain::DrainOutcome;

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use partition_types::{Command, Op};
 
+use crate::Partition;
 use crate::group::{Body, Group};
 use crate::shared::Shared;
-use crate::Partition;
 
 /// Between two looks at staged extents and at the apply lag.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -91,9 +91,8 @@ async fn sweep_staged(shared: Arc<Shared>) {
         }
         let Some(before_ms) = now_ms().checked_sub(ms(STAGED_IDLE)) else { continue };
         for group in shared.all() {
-            let staged = group.body.as_ref().map_or(0, |body| {
-                body.store.state().usage().staged_count
-            });
+            let staged =
+                group.body.as_ref().map_or(0, |body| body.store.state().usage().staged_count);
             if staged > 0 && group.view().is_some_and(|view| view.leads()) {
                 expire_staged(group, before_ms).await;
             }
@@ -103,8 +102,7 @@ async fn sweep_staged(shared: Arc<Shared>) {
 
 async fn expire_staged(group: Arc<Group>, before_ms: u64) {
     let id = group.id;
-    let command =
-        Command { request_id: None, at_ms: now_ms(), op: Op::ExpireStaged { before_ms } };
+    let command = Command { request_id: None, at_ms: now_ms(), op: Op::ExpireStaged { before_ms } };
     if let Err(error) = (Partition { group }).propose(command).await {
         tracing::debug!(partition_id = %id, %error, "sweep of uploads failed");
     }
@@ -125,8 +123,7 @@ async fn report_lag(shared: Arc<Shared>) {
 fn apply_lag(group: &Group) -> u64 {
     let Some(body) = &group.body else { return 0 };
     let told = group.contact.last().and_then(|heard| heard.committed);
-    let committed_next =
-        told.max(body.store.log().committed()).map_or(0, |id| id.index + 1);
+    let committed_next = told.max(body.store.log().committed()).map_or(0, |id| id.index + 1);
     committed_next.saturating_sub(*body.applied_next.borrow())
 }
 

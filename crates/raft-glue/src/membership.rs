@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use openraft::ChangeMembers;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::type_config::async_runtime::watch::WatchReceiver;
-use openraft::ChangeMembers;
 use partition_types::{Member, NodeId};
 
 use crate::group::{Body, Group};
@@ -115,11 +115,7 @@ impl Group {
     }
 
     /// Removes nodes that are wanted in another incarnation than the group has.
-    async fn drop_former_lives(
-        &self,
-        body: &Body,
-        wanted: &Wanted,
-    ) -> Result<(), MembershipError> {
+    async fn drop_former_lives(&self, body: &Body, wanted: &Wanted) -> Result<(), MembershipError> {
         let known = self.membership();
         let former: BTreeSet<_> = wanted
             .members
@@ -133,8 +129,7 @@ impl Group {
         if former.is_empty() {
             return Ok(());
         }
-        let left: BTreeSet<_> =
-            known.voters().difference(&former).map(|id| id.get()).collect();
+        let left: BTreeSet<_> = known.voters().difference(&former).map(|id| id.get()).collect();
         if left.is_empty() {
             let problem = "every voter would be replaced at once".into();
             return Err(MembershipError::Invalid(problem));
@@ -162,7 +157,8 @@ impl Group {
             ClientWriteError::ForwardToLeader(_) => self.not_leader().into(),
             ClientWriteError::LogEntryDiscarded(_) => ProposeError::OutcomeUnknown.into(),
             ClientWriteError::ChangeMembershipError(
-                ChangeMembershipError::InProgress(_) | ChangeMembershipError::UncommittedLeaderLog(_),
+                ChangeMembershipError::InProgress(_)
+                | ChangeMembershipError::UncommittedLeaderLog(_),
             )
             | ClientWriteError::PreconditionFailed(_) => MembershipError::InProgress,
             ClientWriteError::ChangeMembershipError(error) => {

@@ -48,10 +48,7 @@ impl Metrics {
             ELECTION_FENCE_SUPPRESSED,
             "Elections held back by the fence of a partition that is not ready"
         );
-        describe_counter!(
-            SELF_LED_PRELISTEN,
-            "Leaderships taken while the client port was closed"
-        );
+        describe_counter!(SELF_LED_PRELISTEN, "Leaderships taken while the client port was closed");
         describe_counter!(
             LEADER_UNSERVED_SECONDS,
             "Seconds that partitions were led from behind a closed client port"

@@ -23,8 +23,7 @@ use partition_store::SnapshotSource;
 use partition_types::{Member, NodeId, PartitionId, Reason, Vote};
 
 use crate::convert::{
-    from_raft_entry, from_raft_log_id, from_raft_node, from_raft_vote, to_raft_log_id,
-    to_raft_vote,
+    from_raft_entry, from_raft_log_id, from_raft_node, from_raft_vote, to_raft_log_id, to_raft_vote,
 };
 use crate::fence::{Fence, Path};
 use crate::state_machine::SnapshotData;

@@ -46,6 +46,17 @@ impl Partition {
     }
 }
 
+/// What another voter says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// Its node serves clients.
+    Serving,
+    /// Its node is on its way up.
+    Starting,
+    /// It is not reached, drains, or is bad.
+    Out,
+}
+
 impl Group {
     async fn read_index(&self) -> Result<Option<LogId>, ProposeError> {
         let give_up = Instant::now() + self.shared.config.election_timeout.0;
@@ -55,11 +66,15 @@ impl Group {
                 Some(leader) if leader == self.shared.config.node_id => {
                     self.lead_read_index(self.settle_time()).await
                 }
-                Some(leader) => self.ask_read_index(leader, self.settle_time()).await.ok(),
-                None => None,
+                Some(leader) => {
+                    let answer = self.ask_read_index(leader, self.settle_time()).await;
+                    answer.map_err(|_| ProposeError::NoLeader)
+                }
+                None => Err(ProposeError::NoLeader),
             };
-            if let Some(read) = read {
-                return Ok(read);
+            match read {
+                Err(ProposeError::NoLeader) => {}
+                settled => return settled,
             }
             if Instant::now() >= give_up {
                 return Err(ProposeError::NoLeader);
@@ -68,16 +83,21 @@ impl Group {
         }
     }
 
-    /// As leader: a quorum confirms the leadership now. `None` when it did not,
-    /// or when this replica does not lead.
-    pub(crate) async fn lead_read_index(&self, wait: Duration) -> Option<Option<LogId>> {
-        let body = self.healthy().ok()?;
+    /// As leader: a quorum confirms the leadership now. [`ProposeError::NoLeader`]
+    /// when it did not, or when this replica does not lead.
+    pub(crate) async fn lead_read_index(
+        &self,
+        wait: Duration,
+    ) -> Result<Option<LogId>, ProposeError> {
+        let body = self.healthy()?;
         let fresh = LinearizerOption::new(Some(Duration::ZERO), true).with_wait_timeout(wait);
         match body.raft.get_read_log_id(fresh).await {
-            Ok((read, _applied)) => Some(Some(from_raft_log_id(*read.log_id()))),
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_))) => None,
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => None,
-            Err(RaftError::Fatal(_)) => None,
+            Ok((read, _applied)) => Ok(Some(from_raft_log_id(*read.log_id()))),
+            Err(RaftError::APIError(
+                LinearizableReadError::ForwardToLeader(_)
+                | LinearizableReadError::QuorumNotEnough(_),
+            )) => Err(ProposeError::NoLeader),
+            Err(RaftError::Fatal(_)) => Err(self.stopped()),
         }
     }
 
@@ -99,14 +119,16 @@ impl Group {
         }
     }
 
-    /// Whether a voter could lead if it were asked to: it answers, is no
-    /// leader itself, and its node serves clients.
-    pub(crate) async fn is_serving_follower(&self, to: NodeId) -> bool {
-        let answer = self.ask_read_index(to, self.shared.config.heartbeat_interval).await;
-        matches!(
-            answer,
-            Err(TransportError::Refused(refusal))
-                if matches!(refusal.reason, Reason::NotLeader | Reason::NoLeader)
-        )
+    /// Whether another voter could lead if it were told to.
+    pub(crate) async fn readiness(&self, of: NodeId) -> Readiness {
+        match self.ask_read_index(of, self.shared.config.heartbeat_interval).await {
+            Err(TransportError::Refused(refusal)) => match refusal.reason {
+                Reason::NotLeader | Reason::NoLeader => Readiness::Serving,
+                Reason::Starting => Readiness::Starting,
+                _ => Readiness::Out,
+            },
+            Ok(_) => Readiness::Serving,
+            Err(_) => Readiness::Out,
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! What the host and its groups share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use partition_store::Store;
 use partition_types::{NodeId, PartitionId};
 use tokio::sync::{Semaphore, broadcast};
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) receiving: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
+    /// Those being loaded.
+    pub(crate) loading: Mutex<BTreeSet<PartitionId>>,
     /// Creating and deleting replicas takes turns.
     pub(crate) placing: tokio::sync::Mutex<()>,
 }
@@ -56,6 +58,7 @@ impl Shared {
             receiving: Semaphore::new(RECEIVING_MAX),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
+            loading: Mutex::default(),
             placing: tokio::sync::Mutex::default(),
         }
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
-use partition_store::{PartitionState, SnapshotSource, StagedSnapshot};
+use partition_store::{PartitionLog, PartitionState, SnapshotSource, StagedSnapshot};
 use partition_types::Entry;
 use tokio::sync::watch;
 
@@ -19,9 +19,7 @@ use crate::convert::{
     from_raft_entry, from_raft_log_id, from_raft_membership, to_raft_log_id,
     to_raft_stored_membership,
 };
-use crate::types::{
-    RaftLogId, RaftSnapshot, RaftSnapshotMeta, RaftStoredMembership, TypeConfig,
-};
+use crate::types::{RaftLogId, RaftSnapshot, RaftSnapshotMeta, RaftStoredMembership, TypeConfig};
 
 /// One write to the store takes about this many bytes of entries.
 const APPLY_BYTES_MAX: usize = 4 << 20;
@@ -31,6 +29,7 @@ const APPLY_ENTRIES_MAX: usize = 1024;
 /// A group's state as openraft sees it.
 pub(crate) struct StateMachine {
     state: PartitionState,
+    log: PartitionLog,
     /// One past the last applied index.
     applied_next: watch::Sender<u64>,
 }
@@ -45,10 +44,10 @@ pub(crate) enum SnapshotData {
 
 impl StateMachine {
     /// Also returns where one past the last applied index can be watched.
-    pub(crate) fn new(state: PartitionState) -> (Self, watch::Receiver<u64>) {
+    pub(crate) fn new(state: PartitionState, log: PartitionLog) -> (Self, watch::Receiver<u64>) {
         let applied = state.applied().map_or(0, |id| id.index + 1);
         let (applied_next, watch) = watch::channel(applied);
-        (Self { state, applied_next }, watch)
+        (Self { state, log, applied_next }, watch)
     }
 
     fn current(&self) -> io::Result<Option<RaftSnapshot>> {
@@ -66,6 +65,9 @@ impl StateMachine {
     async fn apply_batch(&self, batch: &mut Batch) -> io::Result<()> {
         let Some(last) = batch.entries.last() else { return Ok(()) };
         let applied_next = last.log_id.index + 1;
+        // A quorum may have them on disk while this replica does not yet. The
+        // state must never be ahead of the log that it is checked against.
+        self.log.synced(last.log_id.index).await?;
         let outcomes = self.state.apply(std::mem::take(&mut batch.entries)).await?;
         self.applied_next.send_replace(applied_next);
         for (outcome, responder) in outcomes.into_iter().zip(batch.responders.drain(..)) {

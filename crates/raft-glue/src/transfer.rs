@@ -7,21 +7,26 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use openraft::{Instant as _, LogIdOptionExt};
+use futures::future::join_all;
+use openraft::LogIdOptionExt;
 use openraft::type_config::async_runtime::watch::WatchReceiver;
 use partition_types::NodeId;
 
 use crate::convert::{from_raft_membership, from_raft_node};
 use crate::group::Group;
+use crate::read::Readiness;
 use crate::{Partition, ProposeError, TransferError};
 
 /// After this time without a new leader, the next target is told.
 const REISSUE_AFTER: Duration = Duration::from_millis(300);
 /// Between two looks at what the followers have.
-const CATCH_UP_POLL: Duration = Duration::from_millis(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A follower may lack this many entries when a transfer begins: the rest
 /// reaches it before it campaigns.
 const LAG_MAX: u64 = 64;
+/// Looks in a row that must find everybody else out before it is believed: a
+/// connection may just be made anew.
+const ALONE_LOOKS: u32 = 3;
 
 impl Partition {
     /// Hands the leadership to a voter, or to another caught-up one when that
@@ -60,122 +65,129 @@ struct Follower {
     id: NodeId,
     /// Entries that it is not known to have.
     lag: u64,
-    /// Since it last acknowledged anything.
-    silent: Option<Duration>,
+}
+
+/// What a look at the followers found.
+enum Target {
+    /// May be told now.
+    Ready(NodeId),
+    /// Somebody may be ready later.
+    Later,
+    /// Nobody else is up.
+    Nobody,
+    /// This replica does not lead any more.
+    Deposed,
 }
 
 impl Group {
-    /// The other voters, the best target first. Fails when this replica does
-    /// not lead.
+    /// The other voters, those with most entries first. Fails when this
+    /// replica does not lead.
     fn followers(&self) -> Result<Vec<Follower>, TransferError> {
-        let Some(body) = &self.body else { return Err(self.stopped().into()) };
+        let Some(body) = self.running() else { return Err(self.stopped().into()) };
         let metrics = body.raft.metrics();
-        let (state, last, membership, replication, heartbeat) = {
+        let (state, last, membership, replication) = {
             let metrics = metrics.borrow_watched();
             (
                 metrics.state,
                 metrics.last_log_index,
                 Arc::clone(&metrics.membership_config),
                 metrics.replication.clone().unwrap_or_default(),
-                metrics.heartbeat.clone().unwrap_or_default(),
             )
         };
         if !state.is_leader() {
             return Err(self.not_leader().into());
         }
         let last_next = last.map_or(0, |index| index + 1);
-        let matched = |id: NodeId| {
-            replication.iter().find(|(node, _)| **node == id.get()).and_then(|(_, id)| *id)
-        };
-        let silent = |id: NodeId| {
-            let heard = heartbeat.iter().find(|(node, _)| **node == id.get());
-            heard.and_then(|(_, at)| *at).map(|at| at.elapsed())
-        };
         let me = self.shared.config.node_id;
         let mut followers: Vec<_> = from_raft_membership(membership.membership())
             .voters()
             .into_iter()
             .filter(|id| *id != me)
-            .map(|id| Follower {
-                id,
-                lag: last_next.saturating_sub(matched(id).next_index()),
-                silent: silent(id),
+            .map(|id| {
+                let matched = replication.get(&id.get()).copied().flatten();
+                Follower { id, lag: last_next.saturating_sub(matched.next_index()) }
             })
             .collect();
-        followers.sort_by_key(|follower| (follower.silent.is_none(), follower.lag));
+        followers.sort_by_key(|follower| follower.lag);
         Ok(followers)
     }
 
-    /// A follower that may be told now: it has nearly everything, was heard of
-    /// lately, and says itself that it could lead.
-    async fn next_target(&self, wanted: Option<NodeId>, tried: &[NodeId]) -> Option<NodeId> {
-        let mut followers = self.followers().ok()?;
-        followers.retain(|follower| {
-            let lately = follower
-                .silent
-                .is_some_and(|silent| silent < self.shared.config.election_timeout.0);
-            follower.lag <= LAG_MAX && lately && !tried.contains(&follower.id)
-        });
+    /// Looks for a follower that has nearly everything and says itself that it
+    /// could lead; `wanted` before all others.
+    async fn next_target(&self, wanted: Option<NodeId>, tried: &[NodeId]) -> Target {
+        let Ok(mut followers) = self.followers() else { return Target::Deposed };
         if let Some(at) = followers.iter().position(|follower| Some(follower.id) == wanted) {
             followers[..=at].rotate_right(1);
         }
-        for follower in followers {
-            if self.is_serving_follower(follower.id).await {
-                return Some(follower.id);
-            }
+        let asked = followers.iter().map(|follower| self.readiness(follower.id));
+        let answers = join_all(asked).await;
+        let up = answers.iter().any(|readiness| *readiness != Readiness::Out);
+        let ready = followers.iter().zip(&answers).find(|(follower, readiness)| {
+            **readiness == Readiness::Serving
+                && follower.lag <= LAG_MAX
+                && !tried.contains(&follower.id)
+        });
+        match ready {
+            Some((follower, _)) => Target::Ready(follower.id),
+            None if up => Target::Later,
+            None => Target::Nobody,
         }
-        None
     }
 
     async fn hand_over(&self, wanted: Option<NodeId>) -> Result<NodeId, TransferError> {
         let give_up = Instant::now() + self.shared.config.election_timeout.1;
         let term = self.view().map_or(0, |view| view.term);
         let mut tried = Vec::new();
+        let mut alone = 0;
         loop {
-            let Some(body) = &self.body else { return Err(self.stopped().into()) };
             match self.next_target(wanted, &tried).await {
-                Some(target) => {
+                Target::Ready(target) => {
                     tried.push(target);
-                    tracing::debug!(partition_id = %self.id, %target, "hand over");
-                    if body.raft.trigger().transfer_leader(target.get()).await.is_err() {
-                        return Err(self.stopped().into());
-                    }
+                    self.tell(target).await?;
                     if let Some(leader) = self.await_successor(term, REISSUE_AFTER).await {
                         return Ok(leader);
                     }
                 }
-                None if !self.view().is_some_and(|view| view.leads()) => {
-                    return self
-                        .await_successor(term, give_up.saturating_duration_since(Instant::now()))
-                        .await
-                        .ok_or(TransferError::Timeout);
+                Target::Deposed => {
+                    let left = give_up.saturating_duration_since(Instant::now());
+                    let successor = self.await_successor(term, left).await;
+                    return successor.ok_or(TransferError::Timeout);
+                }
+                Target::Nobody if alone + 1 == ALONE_LOOKS => return Err(TransferError::Alone),
+                Target::Nobody => {
+                    alone += 1;
+                    tokio::time::sleep(LOOK_AGAIN).await;
                 }
                 // All were told; a second round costs nothing.
-                None if !tried.is_empty() => tried.clear(),
-                None => tokio::time::sleep(CATCH_UP_POLL).await,
+                Target::Later => {
+                    tried.clear();
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
             }
             if Instant::now() >= give_up {
-                let stuck = !tried.is_empty();
-                return Err(if stuck { TransferError::Timeout } else { TransferError::NoTarget });
+                let told = !tried.is_empty();
+                return Err(if told { TransferError::Timeout } else { TransferError::NoTarget });
             }
         }
     }
 
+    async fn tell(&self, target: NodeId) -> Result<(), TransferError> {
+        let Some(body) = self.running() else { return Err(self.stopped().into()) };
+        tracing::debug!(partition_id = %self.id, %target, "hand over");
+        let told = body.raft.trigger().transfer_leader(target.get()).await;
+        told.map_err(|_| self.stopped().into())
+    }
+
     /// Waits for a leader of a later term than `term`.
     async fn await_successor(&self, term: u64, wait: Duration) -> Option<NodeId> {
-        let body = self.body.as_ref()?;
+        let body = self.running()?;
         let me = self.shared.config.node_id.get();
         let mut changes = body.raft.server_metrics();
         let follow = async {
             loop {
-                let successor = {
-                    let server = changes.borrow_watched();
-                    let vote = server.vote;
-                    (vote.committed && vote.leader_id.term > term && vote.leader_id.node_id != me)
-                        .then_some(vote.leader_id.node_id)
-                };
-                if let Some(successor) = successor {
-                    return from_raft_node(successor);
+                let vote = changes.borrow_watched().vote;
+                if vote.committed && vote.leader_id.term > term && vote.leader_id.node_id != me {
+                    return from_raft_node(vote.leader_id.node_id);
                 }
                 if changes.changed().await.is_err() {
                     return None;
@@ -194,6 +206,7 @@ impl From<TransferError> for ProposeError {
             TransferError::NotAVoter(_)
             | TransferError::NoTarget
             | TransferError::SoleVoter
+            | TransferError::Alone
             | TransferError::Timeout => ProposeError::NoLeader,
         }
     }

@@ -278,7 +278,7 @@ fn of_transfer(id: PartitionId, error: &TransferError) -> Failure {
                 .with("partition_id", id)
                 .with("node_id", node_id);
         }
-        TransferError::NoTarget | TransferError::Timeout => Reason::NoLeader,
+        TransferError::NoTarget | TransferError::Alone | TransferError::Timeout => Reason::NoLeader,
         TransferError::SoleVoter => return Failure::field("to_node_id", "is not another voter"),
     };
     Failure::new(reason, format!("partition {id}: {error}")).with("partition_id", id)

@@ -1,0 +1,107 @@
+//! Verified leaders, and who campaigns when nobody leads.
+
+use std::time::Duration;
+
+use crate::cluster::{Cluster, ELECTION, close, eventually, node, write};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cold_start_elects_the_preferred_replicas() {
+    let mut cluster = Cluster::start(3).await;
+    let orders = [[1, 2, 3], [2, 3, 1], [3, 1, 2]];
+    let mut ids = Vec::new();
+    for (at, order) in orders.iter().cycle().take(9).enumerate() {
+        ids.push((cluster.create(at as u64 + 1, order).await, order[0]));
+    }
+    for id in 1..=3 {
+        cluster.stop(id).await;
+    }
+    cluster.boot(1..=3).await;
+    let mut as_preferred = 0;
+    for (id, preferred) in &ids {
+        as_preferred += u32::from(cluster.await_leader(*id, &[1, 2, 3]).await == *preferred);
+    }
+    // All of them on a quiet machine; a node that was slow to load may lose some.
+    assert!(as_preferred >= 6, "{as_preferred} of 9");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_never_leads_from_behind_a_closed_port() {
+    let mut cluster = Cluster::start(3).await;
+    let mut ids = Vec::new();
+    for id in 1..=4 {
+        ids.push(cluster.create(id, &[1, 2, 3]).await);
+    }
+    for restarted in 1..=3 {
+        cluster.node(restarted).host.drain().await;
+        cluster.stop(restarted).await;
+        write(&cluster, ids[0], b"meanwhile").await;
+        let before = cluster.net.votes_of(node(restarted));
+        cluster.boot([restarted]).await;
+        let host = &cluster.node(restarted).host;
+        assert_eq!(host.leader_unserved(), Duration::ZERO);
+        assert_eq!(cluster.net.votes_of(node(restarted)), before, "it campaigned");
+        for id in &ids {
+            assert!(cluster.replica(restarted, *id).leader().is_some(), "verified, and forgotten");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_remembered_leader_is_no_leader() {
+    let mut cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    for id in 1..=3 {
+        cluster.stop(id).await;
+    }
+    // One of three up: whoever its persisted vote names, nobody leads.
+    let (store, host) = cluster.open(2).await;
+    let admitted = admitted(id).await;
+    host.load(id, admitted.vote).await.unwrap();
+    host.unfence(admitted.campaign);
+    let replica = host.get(id).unwrap();
+    assert_eq!(replica.leader(), None);
+    let not_yet = host.confirm_leader(id).await.unwrap_err();
+    assert!(not_yet.needs_us, "{not_yet}");
+    assert!(not_yet.reason.contains("waiting for node"), "{not_yet}");
+    tokio::time::sleep(ELECTION.1).await;
+    assert_eq!(replica.leader(), None);
+    assert!(replica.read_barrier().await.is_err());
+
+    // The others come: a quorum, and a leader.
+    cluster.boot([1]).await;
+    let leader = eventually("a leader", || async {
+        host.confirm_leader(id).await.ok().map(|verified| verified.leader)
+    })
+    .await;
+    assert!([node(1), node(2)].contains(&leader));
+    close(store, host).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_returning_node_does_not_depose_the_leader() {
+    let cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    let term = cluster.replica(1, id).status().term;
+    cluster.net.isolate(node(3));
+    tokio::time::sleep(ELECTION.1 * 3).await;
+    cluster.net.heal();
+    tokio::time::sleep(ELECTION.1).await;
+    assert_eq!(cluster.await_leader(id, &[1, 2, 3]).await, 1);
+    assert_eq!(cluster.replica(3, id).status().term, term);
+}
+
+/// The rights for a partition, from a gate that has nothing else to do.
+async fn admitted(
+    id: partition_types::PartitionId,
+) -> startup_gate::Admitted<partition_types::PartitionId> {
+    use startup_gate::{Config, NodeFault, NotConfirmed, Startup, UnitFault};
+    let startup = Startup::new(Config::default(), Vec::new()).unwrap();
+    let startup = startup
+        .load([], |_| async { Ok::<(), UnitFault>(()) }, |_, ()| async { Ok(()) })
+        .await
+        .unwrap();
+    let startup = startup.check(async { Ok::<(), NodeFault>(()) }).await.unwrap();
+    let startup = startup.elect(drop, |_| async { Ok::<(), NotConfirmed>(()) }).await.unwrap();
+    let (serving, ()) = startup.listen(|_right| async { Ok(()) }).await.unwrap();
+    serving.admission().admit(id, 0).unwrap()
+}

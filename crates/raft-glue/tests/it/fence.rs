@@ -1,0 +1,143 @@
+//! Nobody leads without the right to, on any path.
+
+use std::sync::Arc;
+
+use raft_glue::{CreateError, PartitionHost, ReplicaState};
+use startup_gate::{NodeFault, NotConfirmed, UnitFault, UnitSpec};
+
+use crate::cluster::{Cluster, ELECTION, close, gate, node, partition, write};
+
+/// Loads everything on a stopped node and goes no further.
+async fn load_only(cluster: &Cluster, id: u64) -> (partition_store::Store, PartitionHost) {
+    let (store, host) = cluster.open(id).await;
+    let units = store.manifest().into_iter().map(|entry| UnitSpec::new(entry.partition_id));
+    let loader = host.clone();
+    let load = move |ticket: startup_gate::LoadTicket<_>| {
+        let host = loader.clone();
+        async move {
+            let id = *ticket.unit();
+            let right = ticket.log_readable()?;
+            host.load(id, right).await.map_err(UnitFault::corrupt)
+        }
+    };
+    let checked = gate(&store).load(units, load, |_ticket, _loaded| async { Ok(()) }).await;
+    drop(checked.unwrap());
+    (store, host)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sole_voter_does_not_lead_again_by_itself() {
+    let mut cluster = Cluster::start(1).await;
+    let id = cluster.create(1, &[1]).await;
+    let extent = write(&cluster, id, b"x").await;
+    cluster.stop(1).await;
+
+    // It led when it stopped, and needs nobody's vote: only the fence is there.
+    let (store, host) = load_only(&cluster, 1).await;
+    let replica = host.get(id).unwrap();
+    assert_eq!(replica.status().state, ReplicaState::Fenced);
+    host.campaign(id).await;
+    tokio::time::sleep(ELECTION.1 * 2).await;
+    assert!(!replica.is_leader());
+    assert_eq!(replica.leader(), None);
+    assert!(host.confirm_leader(id).await.is_err());
+    assert!(!replica.is_leader());
+    close(store, host).await;
+
+    cluster.boot([1]).await;
+    assert_eq!(crate::cluster::read(&cluster.replica(1, id), extent).await, b"x");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fenced_replica_votes_and_appends_and_takes_nothing_over() {
+    let mut cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    cluster.stop(3).await;
+    let (store, host) = load_only(&cluster, 3).await;
+    let replica = host.get(id).unwrap();
+    let before = cluster.net.votes_of(node(3));
+
+    // Appends: with node 2 away, a write needs it.
+    cluster.net.isolate(node(2));
+    write(&cluster, id, b"with the fenced one").await;
+    // Inbound transfer: told to, it does not.
+    let refused = cluster.replica(1, id).transfer_leader(node(3)).await;
+    assert!(refused.is_err(), "{refused:?}");
+    // Trigger and timer: with both others gone, it stays a follower.
+    cluster.net.isolate(node(3));
+    host.campaign(id).await;
+    tokio::time::sleep(ELECTION.1 * 2).await;
+    assert!(!replica.is_leader());
+    assert_eq!(cluster.net.votes_of(node(3)), before, "it asked for votes");
+
+    // Votes: it makes node 2 leader when node 1 is away.
+    cluster.net.heal();
+    cluster.net.isolate(node(1));
+    cluster.await_leader(id, &[2]).await;
+    cluster.net.heal();
+    close(store, host).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_not_initialised_behind_the_fence() {
+    let mut cluster = Cluster::start(1).await;
+    let id = partition(1);
+    assert!(cluster.create_replica(1, id, &[1]).await);
+    assert!(!cluster.create_replica(1, id, &[1]).await, "made twice");
+    let members = cluster.members(&[1]);
+    cluster.stop(1).await;
+    let (store, host) = load_only(&cluster, 1).await;
+    let refused = host.initialize(id, members.clone()).await;
+    assert!(matches!(refused, Err(CreateError::Fenced(_))), "{refused:?}");
+    close(store, host).await;
+
+    let (store, host) = cluster.open(1).await;
+    let opened = open_gate(&store, &host).await;
+    assert!(host.initialize(id, members.clone()).await.unwrap());
+    assert!(!host.initialize(id, members).await.unwrap(), "initialised twice");
+    drop(opened);
+    close(store, host).await;
+}
+
+/// Runs the gate for a group that has no members yet: nobody can lead it, so
+/// it is waived as soon as it was asked for.
+async fn open_gate(
+    store: &partition_store::Store,
+    host: &PartitionHost,
+) -> startup_gate::Serving<partition_types::PartitionId> {
+    let units = store.manifest().into_iter().map(|entry| UnitSpec::new(entry.partition_id));
+    let loader = host.clone();
+    let load = move |ticket: startup_gate::LoadTicket<_>| {
+        let host = loader.clone();
+        async move {
+            let id = *ticket.unit();
+            let right = ticket.log_readable()?;
+            host.load(id, right).await.map_err(UnitFault::corrupt)
+        }
+    };
+    let config = startup_gate::Config {
+        elect_timeout: std::time::Duration::from_millis(100),
+        ..startup_gate::Config::default()
+    };
+    let startup = startup_gate::Startup::new(config, Vec::new()).unwrap();
+    let startup = startup.load(units, load, |_ticket, _loaded| async { Ok(()) }).await.unwrap();
+    let startup = startup.check(async { Ok::<(), NodeFault>(()) }).await.unwrap();
+    let unfence = host.clone();
+    let waits = Arc::new(());
+    let startup = startup
+        .elect(
+            move |right| unfence.unfence(right),
+            move |_ask| {
+                let _ = Arc::clone(&waits);
+                async { Err(NotConfirmed::pending("no members yet")) }
+            },
+        )
+        .await
+        .unwrap();
+    let open = host.clone();
+    let listened = startup.listen(move |_right| async move {
+        open.set_serving(true);
+        Ok(())
+    });
+    listened.await.unwrap().0
+}

@@ -1,0 +1,82 @@
+//! Handing leaderships over, one or all of a node.
+
+use std::time::{Duration, Instant};
+
+use raft_glue::TransferError;
+
+use crate::cluster::{Cluster, ELECTION, node, put, write};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn goes_where_it_was_told() {
+    let cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    let mut leader = 1;
+    for to in [2, 3, 1, 3] {
+        let new = cluster.replica(leader, id).transfer_leader(node(to)).await.unwrap();
+        assert_eq!(new, node(to));
+        leader = cluster.await_leader(id, &[1, 2, 3]).await;
+        assert_eq!(leader, to);
+        write(&cluster, id, b"in between").await;
+    }
+    let same = cluster.replica(3, id).transfer_leader(node(3)).await.unwrap();
+    assert_eq!(same, node(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn goes_to_another_voter_when_the_target_is_gone() {
+    let cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    cluster.net.isolate(node(2));
+    let begin = Instant::now();
+    let new = cluster.replica(1, id).transfer_leader(node(2)).await.unwrap();
+    assert_eq!(new, node(3));
+    assert!(begin.elapsed() < ELECTION.1, "took {:?}", begin.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refuses_what_cannot_be() {
+    let cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2]).await;
+    let leader = cluster.replica(1, id);
+    let refused = leader.transfer_leader(node(3)).await;
+    assert!(matches!(refused, Err(TransferError::NotAVoter(_))), "{refused:?}");
+    let refused = cluster.replica(2, id).transfer_leader(node(2)).await;
+    assert!(matches!(refused, Err(TransferError::Propose(_))), "{refused:?}");
+    // Nobody else is there: it must go on leading.
+    cluster.net.isolate(node(2));
+    let refused = leader.transfer_leader(node(2)).await;
+    assert!(matches!(refused, Err(TransferError::NoTarget)), "{refused:?}");
+    cluster.net.heal();
+    write(&cluster, id, b"still here").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_leaves_nothing_but_sole_voters() {
+    let cluster = Cluster::start(3).await;
+    let mut shared = Vec::new();
+    for id in 1..=8 {
+        shared.push(cluster.create(id, &[1, 2, 3]).await);
+    }
+    let alone = cluster.create(9, &[1]).await;
+    let host = &cluster.node(1).host;
+    let outcome = host.drain().await;
+    assert_eq!(outcome.before, 9);
+    assert_eq!(outcome.after, 0);
+    assert_eq!(outcome.sole_voters, [alone]);
+    assert!(host.is_draining());
+    for id in &shared {
+        let leader = cluster.await_leader(*id, &[1, 2, 3]).await;
+        assert_ne!(leader, 1);
+        // It cannot be given back while the node drains.
+        let back = cluster.replica(leader, *id).transfer_leader(node(1)).await;
+        assert!(back.is_ok_and(|to| to != node(1)));
+    }
+    tokio::time::sleep(ELECTION.1 + Duration::from_millis(200)).await;
+    assert!(shared.iter().all(|id| !cluster.replica(1, *id).is_leader()));
+    assert!(cluster.replica(1, alone).propose(put(b"x")).await.is_ok());
+
+    host.undrain();
+    let leader = cluster.await_leader(shared[0], &[1, 2, 3]).await;
+    let back = cluster.replica(leader, shared[0]).transfer_leader(node(1)).await;
+    assert_eq!(back.unwrap(), node(1));
+}

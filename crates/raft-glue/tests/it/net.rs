@@ -1,0 +1,139 @@
+//! A network in memory that can be cut, and that counts.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use parking_lot::Mutex;
+use partition_types::{Incarnation, Member, NodeId, PartitionId, Reason, Vote};
+use raft_glue::{
+    PartitionHost, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
+};
+
+/// The wires between the nodes of a test.
+#[derive(Default)]
+pub(crate) struct Net {
+    hosts: Mutex<HashMap<NodeId, (Incarnation, PartitionHost)>>,
+    cut: Mutex<HashSet<(NodeId, NodeId)>>,
+    pub(crate) snapshots: AtomicU64,
+    /// Votes and pre-votes that left a node.
+    votes: Mutex<HashMap<NodeId, u64>>,
+}
+
+impl Net {
+    pub(crate) fn wire(self: &Arc<Self>, from: NodeId) -> Arc<dyn Transport> {
+        Arc::new(Wire { net: Arc::clone(self), from })
+    }
+
+    pub(crate) fn connect(&self, id: NodeId, incarnation: Incarnation, host: PartitionHost) {
+        let others: Vec<_> = {
+            let mut hosts = self.hosts.lock();
+            hosts.insert(id, (incarnation, host));
+            hosts.iter().filter(|(other, _)| **other != id).map(|(_, (_, h))| h.clone()).collect()
+        };
+        others.iter().for_each(|other| other.peer_is_back(id));
+    }
+
+    pub(crate) fn disconnect(&self, id: NodeId) {
+        self.hosts.lock().remove(&id);
+    }
+
+    /// Nothing passes between `id` and the others, in neither direction.
+    pub(crate) fn isolate(&self, id: NodeId) {
+        let mut cut = self.cut.lock();
+        for other in self.hosts.lock().keys().filter(|other| **other != id) {
+            cut.extend([(id, *other), (*other, id)]);
+        }
+    }
+
+    pub(crate) fn heal(&self) {
+        self.cut.lock().clear();
+    }
+
+    pub(crate) fn votes_of(&self, id: NodeId) -> u64 {
+        self.votes.lock().get(&id).copied().unwrap_or(0)
+    }
+
+    fn route(
+        &self,
+        from: NodeId,
+        to: NodeId,
+        member: &Member,
+    ) -> Result<PartitionHost, TransportError> {
+        if self.cut.lock().contains(&(from, to)) {
+            return Err(TransportError::Unreachable("the wire is cut".into()));
+        }
+        match self.hosts.lock().get(&to) {
+            None => Err(TransportError::Unreachable("connection refused".into())),
+            Some((incarnation, _)) if *incarnation != member.incarnation => {
+                let message = format!("node {to} lives as {incarnation}");
+                Err(Refusal { reason: Reason::IncarnationMismatch, message }.into())
+            }
+            Some((_, host)) => Ok(host.clone()),
+        }
+    }
+}
+
+struct Wire {
+    net: Arc<Net>,
+    from: NodeId,
+}
+
+impl Transport for Wire {
+    fn call(
+        &self,
+        to: NodeId,
+        member: &Member,
+        partition_id: PartitionId,
+        request: RaftRequest,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<RaftReply, TransportError>> {
+        if matches!(request, RaftRequest::Vote { .. } | RaftRequest::PreVote { .. }) {
+            *self.net.votes.lock().entry(self.from).or_default() += 1;
+        }
+        let host = self.net.route(self.from, to, member);
+        let (net, from, member) = (Arc::clone(&self.net), self.from, member.clone());
+        async move {
+            let host = host?;
+            // A task of its own: what arrived is not undone by a caller that is gone.
+            let handled =
+                tokio::spawn(async move { host.handle(from, partition_id, request).await });
+            let reply = tokio::time::timeout(timeout, handled)
+                .await
+                .map_err(|_| TransportError::Timeout)?
+                .map_err(|error| TransportError::Failed(error.to_string()))??;
+            // The answer needs the wire too.
+            net.route(to, from, &net.member_of(from, &member)?)?;
+            Ok(reply)
+        }
+        .boxed()
+    }
+
+    fn send_snapshot(
+        &self,
+        to: NodeId,
+        member: &Member,
+        header: SnapshotHeader,
+        chunks: BoxStream<'static, std::io::Result<Bytes>>,
+    ) -> BoxFuture<'static, Result<Vote, TransportError>> {
+        self.net.snapshots.fetch_add(1, Ordering::Relaxed);
+        let host = self.net.route(self.from, to, member);
+        let from = self.from;
+        async move { Ok(host?.receive_snapshot(from, header, chunks).await?) }.boxed()
+    }
+}
+
+impl Net {
+    /// `id` as it lives now, with any addresses.
+    fn member_of(&self, id: NodeId, any: &Member) -> Result<Member, TransportError> {
+        let hosts = self.hosts.lock();
+        let gone = || TransportError::Failed("the sender is gone".into());
+        let (incarnation, _) = hosts.get(&id).ok_or_else(gone)?;
+        Ok(Member { incarnation: *incarnation, ..any.clone() })
+    }
+}
