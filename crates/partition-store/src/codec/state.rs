@@ -8,6 +8,9 @@ use super::member::{read_membership, write_membership};
 use super::{CodecError, Reader, Writer, frame};
 use crate::state::{ExtentRecord, RequestRecord, RunRecord, StateRecord};
 
+#[cfg(test)]
+mod tests;
+
 const VERSION: u8 = 1;
 
 const NOTHING: u8 = 0;

@@ -99,3 +99,64 @@ fn take_field(input: &mut Bytes) -> Option<Bytes> {
     let len = input.try_get_u32_le().ok()? as usize;
     (len <= input.len()).then(|| input.split_to(len))
 }
+
+#[cfg(test)]
+mod tests {
+    use partition_types::{Crc32c, RequestId};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(item: Item, expected: &str) {
+        let mut out = BytesMut::new();
+        item.encode(&mut out);
+        let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, expected);
+        let whole = out.freeze();
+        let mut input = [&whole[..], b"rest"].concat().into();
+        assert_eq!(Item::decode(&mut input), Some(item));
+        assert_eq!(input, "rest");
+        for len in 0..whole.len() {
+            assert_eq!(Item::decode(&mut whole.slice(..len)), None, "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_these() {
+        let id = ExtentId::new(0x0102).unwrap();
+        let extent = ExtentRecord::empty(5);
+        check(
+            Item::Extent { visibility: Visibility::Visible, id, extent },
+            "01020100000000000010000000010000010100000000000505b527cacf",
+        );
+        check(
+            Item::Extent { visibility: Visibility::Staged, id, extent },
+            "02020100000000000010000000010000010100000000000505b527cacf",
+        );
+        let run = RunRecord {
+            len: 1,
+            chunk_id: 2,
+            skip: 3,
+            chunk_len: 4,
+            chunk_crc32c: Crc32c::from_u32(5),
+        };
+        check(
+            Item::Run { offset: 0x0304, run },
+            "03040300000000000016000000010100000002030000000400000005000000ec06e42c",
+        );
+        check(Item::Chunk(Bytes::from_static(b"abc")), "0403000000616263");
+        let request = RequestRecord { request_id: RequestId::from_bytes([6; 16]), at_ms: 7 };
+        let outcome = Outcome::Created { extent_id: id };
+        check(
+            Item::Request { index: 8, request, outcome },
+            "05080000000000000016000000010606060606060606060606060606060607cfadf8e10800000001018202e1c9de0d",
+        );
+    }
+
+    #[test]
+    fn unknown_items_are_none() {
+        for bytes in ["\0", "\u{6}", "\u{7f}abcdefgh"] {
+            assert_eq!(Item::decode(&mut Bytes::from_static(bytes.as_bytes())), None);
+        }
+    }
+}
