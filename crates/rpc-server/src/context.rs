@@ -14,6 +14,7 @@ use startup_gate::{Admission, Handle};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerConfig;
+use crate::limits::{Budget, IN_FLIGHT_BYTES_MAX};
 use crate::peer::PeerBook;
 
 /// The parts of a node that its services use.
@@ -30,6 +31,7 @@ struct Inner {
     admission: OnceLock<Admission<PartitionId>>,
     started_at: SystemTime,
     closing: CancellationToken,
+    budget: Budget,
 }
 
 /// What exists once the store is open.
@@ -51,6 +53,7 @@ impl NodeContext {
             admission: OnceLock::new(),
             started_at: SystemTime::now(),
             closing: CancellationToken::new(),
+            budget: Budget::new(IN_FLIGHT_BYTES_MAX),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -125,5 +128,10 @@ impl NodeContext {
     #[must_use]
     pub fn closing(&self) -> &CancellationToken {
         &self.inner.closing
+    }
+
+    /// What calls under way may take of the node's memory.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.inner.budget
     }
 }

@@ -139,6 +139,7 @@ impl Call {
             if self.hops == Hops::None || !lessons.learn(&failure, placed, repeatable) {
                 return Err(lessons.bad_replica.unwrap_or(failure));
             }
+            tracing::debug!(partition_id = %self.partition_id, %failure, "trying again");
             if !lessons.wait(until).await {
                 return Err(self.too_late(failure, intent));
             }
@@ -231,10 +232,7 @@ pub(crate) fn leader_address(context: &NodeContext, id: PartitionId) -> Option<S
     }
 }
 
-fn leader_of(
-    partition: &Partition,
-    known: impl Fn(NodeId) -> Option<String>,
-) -> Option<String> {
+fn leader_of(partition: &Partition, known: impl Fn(NodeId) -> Option<String>) -> Option<String> {
     let (node_id, member) = partition.leader_member()?;
     known(node_id).or(Some(member.client_address))
 }

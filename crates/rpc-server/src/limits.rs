@@ -3,9 +3,16 @@
 //! tonic passes its unset knobs on as "no limit", which removes the limits of
 //! the HTTP library below it: each one is set here.
 
+mod budget;
+
 use std::time::Duration;
 
 use tonic::transport::Server;
+
+pub(crate) use budget::Budget;
+
+/// What the data of all calls under way may take of a node's memory, in bytes.
+pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// The largest frame of a read, in bytes.
 pub(crate) const FRAME_LEN_MAX: usize = 1024 * 1024;

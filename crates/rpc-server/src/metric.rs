@@ -25,7 +25,5 @@ pub(crate) const PARTITION_LEADERS: &str = "datanode_partition_leaders";
 /// The largest distance from committed to applied, in log entries.
 pub(crate) const APPLY_LAG: &str = "datanode_raft_apply_lag_entries";
 
-/// Peers by whether their Raft stream is up; label `state`.
+/// Peers by whether the Raft stream to them is open; label `state`.
 pub(crate) const PEERS: &str = "datanode_peers";
-/// Messages between nodes sent to groups; label `kind`.
-pub(crate) const PEER_CALLS: &str = "datanode_peer_calls_total";

@@ -37,7 +37,7 @@ pub(crate) fn after(token: &str, list: u64) -> Result<Option<u64>, Failure> {
 }
 
 fn read(token: &str, list: u64) -> Option<u64> {
-    if token.len() != 2 * LEN || !token.is_ascii() {
+    if token.len() != 2 * LEN || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     let byte = |at: usize| u8::from_str_radix(&token[at..at + 2], 16).ok();

@@ -80,10 +80,7 @@ impl RouteService for Routes {
 /// Every route this node knows: its own at first hand.
 fn known_routes(context: &NodeContext) -> BTreeMap<u64, v1::Route> {
     let told = context.peers().routes();
-    told.into_iter()
-        .chain(local_routes(context))
-        .map(|route| (route.partition_id, route))
-        .collect()
+    told.into_iter().chain(local_routes(context)).map(|route| (route.partition_id, route)).collect()
 }
 
 fn page_of(

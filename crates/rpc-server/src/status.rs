@@ -12,7 +12,6 @@ mod tests;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
 
 use partition_types::Reason;
 
@@ -73,11 +72,6 @@ impl Failure {
     /// What a repeat of the request may do.
     pub(crate) fn repeat(&self) -> Repeat {
         table::row(self.reason).repeat
-    }
-
-    /// How long to wait before a repeat, where waiting helps.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        table::row(self.reason).retry_after
     }
 }
 

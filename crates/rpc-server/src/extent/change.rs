@@ -61,6 +61,7 @@ pub(super) async fn put(
     max_message: usize,
 ) -> Result<v1::PutExtentResponse, Failure> {
     let data = field::data(request.data.clone(), request.crc32c, max_message)?;
+    let _share = call.context.budget().take(data.bytes.len())?;
     request.crc32c = Some(data.crc32c.get());
     let op = Op::Put { data: data.bytes, crc32c: data.crc32c };
     change!(call, request, op, put_extent, stored)
@@ -83,6 +84,7 @@ pub(super) async fn append(
 ) -> Result<v1::AppendExtentResponse, Failure> {
     let extent_id = ExtentId::new(request.extent_id)?;
     let data = field::data(request.data.clone(), request.crc32c, max_message)?;
+    let _share = call.context.budget().take(data.bytes.len())?;
     request.crc32c = Some(data.crc32c.get());
     let op = Op::Append { extent_id, data: data.bytes, crc32c: data.crc32c };
     change!(call, request, op, append_extent, appended)
@@ -103,6 +105,7 @@ pub(super) async fn write(
 ) -> Result<v1::WriteExtentResponse, Failure> {
     let extent_id = ExtentId::new(request.extent_id)?;
     let data = field::data(request.data.clone(), request.crc32c, max_message)?;
+    let _share = call.context.budget().take(data.bytes.len())?;
     request.crc32c = Some(data.crc32c.get());
     let offset = request.offset;
     let op = Op::Write { extent_id, offset, data: data.bytes, crc32c: data.crc32c };

@@ -21,9 +21,7 @@ pub(super) async fn stage(call: &Call, request_id: RequestId) -> Result<ExtentId
         let message = message.clone();
         async move {
             match place {
-                Place::Here(partition) => {
-                    staged(propose(&partition, request_id, Op::Stage).await?)
-                }
+                Place::Here(partition) => staged(propose(&partition, request_id, Op::Stage).await?),
                 Place::There(remote) => {
                     let sent = remote.stages().stage_extent(remote.request(message)).await;
                     sent.map(tonic::Response::into_inner)

@@ -21,7 +21,7 @@ use tonic::{Status, Streaming};
 
 use super::change::propose;
 use super::field::{self, Data};
-use super::part::Parts;
+use super::part::{PART_LEN, Parts};
 use super::stage::{self, Whole};
 use crate::deadline::CallTime;
 use crate::forward::{Call, Intent, Place};
@@ -33,6 +33,12 @@ use crate::status::Failure;
 const PARTS_IN_FLIGHT: usize = 4;
 /// How long an upload may say nothing, where its caller set no deadline.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// What one upload holds at most: a message, the part that it completes, and
+/// the parts on their way.
+const fn memory_max(max_message: usize) -> usize {
+    max_message + (PARTS_IN_FLIGHT + 1) * PART_LEN
+}
 
 /// What the first message says.
 pub(super) struct First {
@@ -106,6 +112,7 @@ pub(super) async fn upload(
     first: First,
     mut messages: Messages,
 ) -> Result<v1::UploadExtentResponse, Failure> {
+    let _share = call.context.budget().take(memory_max(messages.max_message))?;
     let base_id = first.request_id.unwrap_or_else(RequestId::random);
     let staging = {
         let (call, keep) = (call.clone(), first.request_id.is_some());
@@ -131,7 +138,8 @@ pub(super) async fn upload(
     }
     let whole = writer.finish().await?;
     let extent_id = staged.release();
-    let published = stage::publish(&call, extent_id, whole, step_id(base_id, Step::Publish)).await?;
+    let published =
+        stage::publish(&call, extent_id, whole, step_id(base_id, Step::Publish)).await?;
     if published != whole {
         let problem = "was used for an upload of other data";
         return Err(Failure::field("request_id", problem));
@@ -166,8 +174,7 @@ impl Writer {
         self.whole = self.whole.followed_by(&part);
         if !self.settled {
             let (call, extent_id) = (self.call.clone(), self.extent_id);
-            self.in_flight
-                .spawn(async move { stage::part(&call, extent_id, offset, part).await });
+            self.in_flight.spawn(async move { stage::part(&call, extent_id, offset, part).await });
         }
         Ok(())
     }

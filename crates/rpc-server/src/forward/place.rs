@@ -3,6 +3,7 @@
 use datanode_proto::v1;
 use datanode_proto::v1::extent_service_client::ExtentServiceClient;
 use datanode_proto::v1::stage_service_client::StageServiceClient;
+use partition_store::Store;
 use partition_types::{NodeId, Reason};
 use raft_glue::{Partition, Role};
 use tokio::time::Instant;
@@ -84,7 +85,7 @@ impl Call {
         match host.get(self.partition_id) {
             Some(partition) if self.hops == Hops::None => Ok(Place::Here(partition)),
             Some(partition) => self.place_of_member(partition, intent, until, lessons),
-            None if self.hops == Hops::None => Err(Failure::partition_not_found(self.partition_id)),
+            None if self.hops == Hops::None => Err(self.absent()),
             None => self.place_of_stranger(until, lessons).await,
         }
     }
@@ -155,10 +156,21 @@ impl Call {
         Some(Remote { channel, until, time: self.time })
     }
 
+    /// A replica that is not loaded yet is no replica that is not there: the
+    /// node that sent the call comes back for it.
+    fn absent(&self) -> Failure {
+        let id = self.partition_id;
+        let is_starting = self.context.gate().stage().is_starting();
+        let has_it = |store: &Store| store.manifest().iter().any(|has| has.partition_id == id);
+        if is_starting && self.context.store().is_some_and(has_it) {
+            return self.starting();
+        }
+        Failure::partition_not_found(id)
+    }
+
     fn starting(&self) -> Failure {
         let stage = self.context.gate().stage();
-        Failure::new(Reason::Starting, format!("the node is in stage {stage}"))
-            .with("stage", stage)
+        Failure::new(Reason::Starting, format!("the node is in stage {stage}")).with("stage", stage)
     }
 }
 
@@ -176,7 +188,10 @@ fn leader_first(route: &v1::Route) -> Vec<NodeId> {
     let replicas = route.replicas.iter().filter(|replica| !replica.learner);
     let ids = replicas.map(|replica| replica.node_id);
     let others = ids.filter(|id| *id != route.leader_node_id);
-    std::iter::once(route.leader_node_id).chain(others).filter_map(|id| NodeId::new(id).ok()).collect()
+    std::iter::once(route.leader_node_id)
+        .chain(others)
+        .filter_map(|id| NodeId::new(id).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -185,11 +200,8 @@ mod tests {
 
     #[test]
     fn a_route_names_its_leader_first_and_no_learner() {
-        let replica = |node_id, learner| v1::RouteReplica {
-            node_id,
-            client_address: String::new(),
-            learner,
-        };
+        let replica =
+            |node_id, learner| v1::RouteReplica { node_id, client_address: String::new(), learner };
         let replicas = vec![replica(1, false), replica(2, false), replica(3, true)];
         let check = |leader_node_id, expected: &[u64]| {
             let replicas = replicas.clone();

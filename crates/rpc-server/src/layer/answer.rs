@@ -37,12 +37,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(
-        body: Body,
-        call: Call,
-        leader: Option<HeaderValue>,
-        until: Until,
-    ) -> Self {
+    pub(super) fn new(body: Body, call: Call, leader: Option<HeaderValue>, until: Until) -> Self {
         // A unary answer is there already: its timer would never fire.
         let deadline = until.deadline.filter(|_| !call.is_unary());
         let deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline)));

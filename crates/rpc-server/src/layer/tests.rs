@@ -43,10 +43,8 @@ where
         return (status, response.headers().clone());
     }
     let mut body = response.into_body();
-    while let Some(frame) = std::future::poll_fn(|cx| {
-        http_body::Body::poll_frame(Pin::new(&mut body), cx)
-    })
-    .await
+    while let Some(frame) =
+        std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await
     {
         if let Ok(trailers) = frame.expect("a frame").into_trailers() {
             let status = Status::from_header_map(&trailers).expect("a status");
@@ -177,7 +175,8 @@ async fn the_leader_is_in_the_trailers() {
     };
     let ends = move |_| async move { hinted(Response::new(Body::new(Ends))) };
     let fails = move |_| async move { hinted(Status::not_found("no").into_http()) };
-    for (status, trailers) in [trailers(UNARY, None, ends).await, trailers(UNARY, None, fails).await]
+    for (status, trailers) in
+        [trailers(UNARY, None, ends).await, trailers(UNARY, None, fails).await]
     {
         let leader = trailers.get(LEADER_METADATA).and_then(|value| value.to_str().ok());
         assert_eq!(leader, Some("10.0.0.3:17310"), "{status:?}");

@@ -72,10 +72,8 @@ fn messages(routes: Vec<v1::Route>, removed: Vec<u64>) -> VecDeque<v1::WatchRout
     while first.routes.len() > MESSAGE_ROUTES {
         let rest = first.routes.split_off(MESSAGE_ROUTES);
         let full = std::mem::replace(&mut first.routes, rest);
-        messages.push_back(v1::WatchRoutesResponse {
-            routes: full,
-            removed_partition_ids: Vec::new(),
-        });
+        messages
+            .push_back(v1::WatchRoutesResponse { routes: full, removed_partition_ids: Vec::new() });
     }
     messages.push_back(first);
     messages

@@ -69,7 +69,10 @@ fn unavailable_means_surely_not_applied() {
         if row.code == Code::Unavailable {
             assert!(matches!(row.repeat, Repeat::Safe | Repeat::Elsewhere), "{reason}");
         }
-        assert_eq!(row.retry_after.is_some(), row.code == Code::Unavailable || row.code == Code::Aborted);
+        assert_eq!(
+            row.retry_after.is_some(),
+            row.code == Code::Unavailable || row.code == Code::Aborted
+        );
     }
 }
 
@@ -123,9 +126,12 @@ fn not_leader_names_the_leader() {
     let error = ProposeError::NotLeader { leader: Some((node, member)), term: 5 };
     let status = Status::from(Failure::of_propose(partition(), &error));
     let info = status.get_details_error_info().expect("always there");
-    for (key, value) in
-        [("leader_id", "3"), ("leader_address", "10.0.0.3:17310"), ("term", "5"), ("partition_id", "7")]
-    {
+    for (key, value) in [
+        ("leader_id", "3"),
+        ("leader_address", "10.0.0.3:17310"),
+        ("term", "5"),
+        ("partition_id", "7"),
+    ] {
         assert_eq!(info.metadata.get(key).map(String::as_str), Some(value), "{key}");
     }
     let trailer = status.metadata().get(LEADER_METADATA).and_then(|value| value.to_str().ok());
