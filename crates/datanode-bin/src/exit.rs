@@ -1,6 +1,7 @@
 //! Exit codes, and the failure that carries one out of a subcommand.
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 /// How the program ends. The numbers are part of the interface.
@@ -59,8 +60,13 @@ impl Failure {
     }
 
     /// Writes the one line (with its causes) to stderr and gives the code.
+    /// That a reader of stdout went away (`| head`) is no failure.
     #[must_use]
     pub fn report(&self) -> ExitCode {
+        let io = self.error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("error: {self}");
         ExitCode::from(self.exit.code())
     }
@@ -78,8 +84,8 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
         Self { exit: Exit::Failed, error: error.into() }
     }
 }

@@ -102,10 +102,6 @@ fn with_origins(loaded: &LoadedConfig) -> String {
         .collect()
 }
 
-/// A reader that went away (`| head`) is no failure.
 fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    Ok(io::stdout().write_all(text.as_bytes())?)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A place in a configuration file, with the line to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilePlace {
+pub(super) struct FilePlace {
     path: PathBuf,
     /// Both counted from 1, as editors do; the column in characters.
     line: usize,
@@ -19,7 +19,7 @@ pub struct FilePlace {
 impl FilePlace {
     /// The place of `span`, a byte range in `source`, the content of `path`.
     #[must_use]
-    pub fn new(path: &Path, source: &str, span: &Range<usize>) -> Self {
+    pub(super) fn new(path: &Path, source: &str, span: &Range<usize>) -> Self {
         let start = floor_char(source, span.start);
         let end = floor_char(source, span.end).max(start);
         let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);

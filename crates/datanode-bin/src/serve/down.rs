@@ -112,6 +112,11 @@ async fn within(
         () = signals.stop_now.cancelled() => "a second signal",
         () = tokio::time::sleep(times.notice + times.timeout) => "shutdown.timeout",
     };
+    Err(forced(why))
+}
+
+/// The end of a process that had no time to stop in order.
+pub(super) fn forced(why: &str) -> Failure {
     let message = format!("stopped at once by {why}; every acknowledged write is on disk");
-    Err(Failure::new(Exit::Failed, anyhow!(message)))
+    Failure::new(Exit::Failed, anyhow!(message))
 }

@@ -2,6 +2,7 @@
 //! of the stages *load*, *check*, *elect*, *listen*. Each stage consumes what
 //! the one before made, so the order is in the types.
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -67,9 +68,11 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
     tokio::spawn(systemd::follow(gate.clone()));
     let bar = tokio::spawn(progress::show(gate.clone()));
     let opening = gate.span("open disks");
+    // A first signal waits for it: it is short, and half an opening is no
+    // state to stop in.
     let store = tokio::select! {
         store = data::open(data::store_config(&plan)?) => store?,
-        () = signals.stop.cancelled() => return Ok(()),
+        () = signals.stop_now.cancelled() => return Err(down::forced("a second signal")),
     };
     drop(opening);
     let local = data::local_member(&plan.config, &store);
@@ -77,15 +80,19 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
     let (host, peer) = join(&plan, &context, &store, local).await?;
     // Only ever set here.
     let _ = fence.set(host.clone());
-    let cancel = (gate.clone(), signals.stop.clone());
-    let canceller = tokio::spawn(async move {
-        cancel.1.cancelled().await;
-        cancel.0.cancel();
-    });
     let parts = Parts { context, host, store, peer, admin };
-    let up = climb(startup, &plan, &parts, first, client).await;
-    // From here on the same call would cut short the steps down.
-    canceller.abort();
+    let up = {
+        let mut climbing = pin!(climb(startup, &plan, &parts, first, client));
+        tokio::select! {
+            up = &mut climbing => up,
+            // Once the gate is open this does nothing, and it must not come
+            // later: on the way down it would cut the hand-over short.
+            () = signals.stop.cancelled() => {
+                gate.cancel();
+                climbing.await
+            }
+        }
+    };
     bar.abort();
     match up {
         Ok((serving, port)) => {

@@ -56,9 +56,7 @@ impl Place {
 
     /// Starts it and waits until it is ready.
     pub(crate) fn start(&self) -> Node {
-        let mut node = Node::spawn(self.serve());
-        node.wait_ready(self.admin);
-        node
+        Node::spawn(self.serve()).ready(self.admin)
     }
 }
 
@@ -81,7 +79,7 @@ impl Node {
     }
 
     /// Waits until `/readyz` says yes.
-    pub(crate) fn wait_ready(&mut self, admin: SocketAddr) {
+    pub(crate) fn ready(mut self, admin: SocketAddr) -> Self {
         let since = Instant::now();
         while http_status(admin, "/readyz") != Some(200) {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -90,6 +88,7 @@ impl Node {
             assert!(since.elapsed() < PATIENCE, "not ready after {PATIENCE:?}");
             std::thread::sleep(POLL);
         }
+        self
     }
 
     /// Asks it to go down.
@@ -150,7 +149,7 @@ pub(crate) fn is_open(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 
-/// Whether a process holds a lock on something in `dir`, or left data there.
+/// Whether there is nothing in `dir`, or no `dir`.
 pub(crate) fn is_empty(dir: &Path) -> bool {
     std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none())
 }

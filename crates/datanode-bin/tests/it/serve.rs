@@ -2,6 +2,8 @@
 //! in one line, what it cannot run with.
 
 use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -33,32 +35,34 @@ fn without_a_file_it_takes_a_file_and_gives_it_back_also_after_a_restart() {
     let content: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7 % 253) as u8).collect();
     let file = place.dir.path().join("file");
     std::fs::write(&file, &content).unwrap();
-    let endpoint = place.client.to_string();
+    let mut extent = None;
+    for round in 0..3 {
+        let node = place.start();
+        let extent = extent.get_or_insert_with(|| put(&place, &file));
+        assert!(get(&place, extent) == content, "round {round}: other bytes");
+        node.terminate();
+        let ended = node.ended();
+        assert!(ended.status.success(), "{}", ended.stderr);
+        node_is_gone(&place);
+    }
+}
 
-    let node = place.start();
-    let put = datanode().args(["extent", "put"]).arg(&file);
-    let put = put.args(["--endpoints", &endpoint, "-o", "json"]).output().unwrap();
+/// Stores a file; its extent's id.
+fn put(place: &Place, file: &Path) -> String {
+    let mut command = datanode();
+    command.args(["extent", "put", "--endpoints", &place.client.to_string(), "-o", "json"]);
+    let put = command.arg(file).output().unwrap();
     assert!(put.status.success(), "{}", String::from_utf8_lossy(&put.stderr));
     let put: serde_json::Value = serde_json::from_slice(&put.stdout).unwrap();
-    let extent = put["extent_id"].to_string();
+    put[0]["extent_id"].to_string()
+}
 
-    let mut node = Some(node);
-    for round in 0..2 {
-        let got = place.dir.path().join(format!("got-{round}"));
-        let get = datanode().args(["extent", "get", "1", &extent, "--endpoints", &endpoint]);
-        let get = get.arg("--to").arg(&got).output().unwrap();
-        assert!(get.status.success(), "{}", String::from_utf8_lossy(&get.stderr));
-        assert!(std::fs::read(&got).unwrap() == content, "round {round}: other bytes");
-        if let Some(node) = node.take() {
-            node.terminate();
-            let ended = node.ended();
-            assert!(ended.status.success(), "{}", ended.stderr);
-            node_is_gone(&place);
-        }
-        if round == 0 {
-            node = Some(place.start());
-        }
-    }
+fn get(place: &Place, extent: &str) -> Vec<u8> {
+    let mut command = datanode();
+    command.args(["extent", "get", "1", extent, "--endpoints", &place.client.to_string()]);
+    let get = command.output().unwrap();
+    assert!(get.status.success(), "{}", String::from_utf8_lossy(&get.stderr));
+    get.stdout
 }
 
 fn node_is_gone(place: &Place) {
@@ -88,7 +92,7 @@ fn a_taken_port_fails_at_once_and_touches_no_data() {
 fn a_directory_that_is_not_this_nodes_is_refused_with_a_code_of_its_own() {
     let place = Place::new();
     let other = Place::new();
-    let mut at_other_ports = || {
+    let at_other_ports = || {
         let mut command = other.serve();
         command.arg("--set").arg(format!("disk.0.path={}", place.data().display()));
         command
@@ -170,5 +174,62 @@ fn while_it_loads_it_is_alive_not_ready_and_its_client_port_closed_and_sigterm_e
     // A start that was cancelled leaves a directory that starts.
     let node = place.start();
     node.terminate();
+    assert!(node.ended().status.success());
+}
+
+#[test]
+fn a_second_signal_stops_at_once_and_loses_nothing() {
+    let place = Place::new();
+    let node = Node::spawn(set(place.serve(), "shutdown.notice=20s"));
+    let node = node.ready(place.admin);
+    let file = place.dir.path().join("file");
+    std::fs::write(&file, b"acknowledged").unwrap();
+    let extent = put(&place, &file);
+
+    node.terminate();
+    let since = Instant::now();
+    while http_status(place.admin, "/readyz") != Some(503) {
+        assert!(since.elapsed() < Duration::from_secs(5), "readiness goes off at once");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(is_open(place.client), "during the notice it still serves");
+    assert_eq!(get(&place, &extent), b"acknowledged");
+    node.terminate();
+    let ended = node.ended();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.took < Duration::from_secs(3), "took {:?}", ended.took);
+    assert!(ended.stderr.contains("a second signal"), "{}", ended.stderr);
+
+    let node = place.start();
+    assert_eq!(get(&place, &extent), b"acknowledged");
+    node.terminate();
+    assert!(node.ended().status.success());
+}
+
+#[test]
+fn systemd_is_told_ready_after_the_port_opened_and_stopping_on_the_way_down() {
+    let place = Place::new();
+    let path = place.dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut command = place.serve();
+    command.env("NOTIFY_SOCKET", &path);
+    let node = Node::spawn(command);
+
+    let mut told = String::new();
+    let mut wait_for = |word: &str| {
+        let mut buffer = [0; 4096];
+        while !told.contains(word) {
+            let len = socket.recv(&mut buffer).expect(word);
+            told.push_str(std::str::from_utf8(&buffer[..len]).unwrap());
+        }
+        told.clone()
+    };
+    let told = wait_for("READY=1");
+    assert!(is_open(place.client), "READY comes after listen(2)");
+    assert!(told.contains("EXTEND_TIMEOUT_USEC="), "{told}");
+    assert!(!told.contains("STOPPING=1"), "{told}");
+    node.terminate();
+    wait_for("STOPPING=1");
     assert!(node.ended().status.success());
 }
