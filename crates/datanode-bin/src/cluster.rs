@@ -15,7 +15,6 @@ mod ports;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use datanode_client::proto::PartitionReplica;
 use datanode_client::{AdminClient, Client, ClientConfig, NodeId, PartitionId};
 use futures::future::{join_all, try_join_all};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -169,8 +168,8 @@ impl Cluster {
                 let admin = &admin;
                 async move {
                     let id = PartitionId::new(index + 1).expect("above 0");
-                    let replica = |node_id| PartitionReplica { node_id, ..Default::default() };
-                    admin.create_partition(id, replicas.into_iter().map(replica).collect()).await?;
+                    let replicas = replicas.into_iter().map(|id| self.node(id).as_replica());
+                    admin.create_partition(id, replicas.collect()).await?;
                     on_created();
                     Ok(id)
                 }
@@ -207,11 +206,7 @@ impl Cluster {
     ///
     /// # Cancel safety
     /// Nothing is changed.
-    pub async fn wait_safe_to_stop(
-        &self,
-        id: u64,
-        timeout: Duration,
-    ) -> Result<(), ClusterError> {
+    pub async fn wait_safe_to_stop(&self, id: u64, timeout: Duration) -> Result<(), ClusterError> {
         let admin = self.admin(ClientConfig::default());
         let node_id = NodeId::new(id).ok();
         let deadline = Instant::now() + timeout;

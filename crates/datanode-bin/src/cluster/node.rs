@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use datanode_client::proto::PartitionReplica;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 
@@ -67,6 +68,17 @@ impl Node {
     #[must_use]
     pub const fn ports(&self) -> &Ports {
         &self.ports
+    }
+
+    /// It as a replica's place, addresses and all: others may not know it yet.
+    #[must_use]
+    pub fn as_replica(&self) -> PartitionReplica {
+        PartitionReplica {
+            node_id: self.id,
+            peer_address: self.ports.peer.to_string(),
+            client_address: self.ports.client.to_string(),
+            admin_address: self.ports.admin.to_string(),
+        }
     }
 
     /// Its directory: configuration, log, data.

@@ -1,8 +1,8 @@
 //! Creating partitions: replicas and leaders spread evenly over the nodes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use datanode_client::proto::PartitionReplica;
+use datanode_client::proto::{Node, PartitionReplica};
 use datanode_client::{AdminClient, NodeId, PartitionId};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -46,7 +46,8 @@ struct Created {
 
 /// Creates them.
 pub(super) async fn run(client: &AdminClient, args: Args, output: Output) -> Result<(), Failure> {
-    let nodes = members(client, &args).await?;
+    let known = nodes::known(client).await?;
+    let nodes = members(&known, &args)?;
     let first_id = match args.first_id {
         Some(id) => id.get(),
         None => list::all(client).await?.keys().last().map_or(1, |highest| highest + 1),
@@ -54,7 +55,7 @@ pub(super) async fn run(client: &AdminClient, args: Args, output: Output) -> Res
     let created: Vec<Created> = stream::iter(0..u64::from(args.count))
         .map(|index| {
             let replicas = placement(&nodes, args.replicas as usize, index);
-            create(client, first_id.saturating_add(index), replicas)
+            create(client, &known, first_id.saturating_add(index), replicas)
         })
         .buffered(AT_ONCE)
         .try_collect()
@@ -84,8 +85,7 @@ pub(crate) fn placement(nodes: &[u64], replicas: usize, index: u64) -> Vec<u64> 
 }
 
 /// The nodes to place on, in the order of their ids.
-async fn members(client: &AdminClient, args: &Args) -> Result<Vec<u64>, Failure> {
-    let known = nodes::known(client).await?;
+fn members(known: &BTreeMap<u64, Node>, args: &Args) -> Result<Vec<u64>, Failure> {
     let wanted: BTreeSet<u64> = args.nodes.iter().map(|id| id.get()).collect();
     let nodes: Vec<u64> = if wanted.is_empty() {
         known.keys().copied().collect()
@@ -102,22 +102,34 @@ async fn members(client: &AdminClient, args: &Args) -> Result<Vec<u64>, Failure>
     Ok(nodes)
 }
 
-async fn create(client: &AdminClient, id: u64, replicas: Vec<u64>) -> Result<Created, Failure> {
+async fn create(
+    client: &AdminClient,
+    known: &BTreeMap<u64, Node>,
+    id: u64,
+    replicas: Vec<u64>,
+) -> Result<Created, Failure> {
     let partition_id = PartitionId::new(id).map_err(Failure::usage)?;
-    // The coordinator knows the addresses.
-    let members = replicas
-        .iter()
-        .map(|node_id| PartitionReplica { node_id: *node_id, ..PartitionReplica::default() })
-        .collect();
+    let members = replicas.iter().map(|node_id| replica(known, *node_id)).collect();
     let answer = client.create_partition(partition_id, members).await?;
     let leader_node_id = answer.partition.map_or(0, |partition| partition.leader_node_id);
     Ok(Created { partition_id: id, replicas, leader_node_id, created: answer.created })
 }
 
+/// The place with its addresses, where they are known: the coordinator may not
+/// have heard of the node yet.
+fn replica(known: &BTreeMap<u64, Node>, node_id: u64) -> PartitionReplica {
+    let node = known.get(&node_id).cloned().unwrap_or_default();
+    PartitionReplica {
+        node_id,
+        peer_address: node.peer_address,
+        client_address: node.client_address,
+        admin_address: node.admin_address,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn spreads_replicas_and_leaders_evenly() {
