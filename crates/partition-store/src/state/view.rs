@@ -10,7 +10,7 @@ use super::error::{Damage, Problem, StateError};
 use super::record::{ExtentRecord, RequestRecord, RunRecord, StateRecord, Visibility};
 use super::space::Space;
 use crate::codec::{self, CodecError};
-use crate::engine::{Read, Table};
+use crate::engine::{EngineError, Read, Table};
 use crate::keys;
 
 /// What a visitor says after each record: go on, stop, or fail.
@@ -55,7 +55,9 @@ impl<'a> View<'a> {
         id: ExtentId,
         visibility: Visibility,
     ) -> Result<Option<ExtentRecord>, StateError> {
-        match self.read.get(Table::StateMeta, &self.space.extent(id, visibility))? {
+        let key = self.space.extent(id, visibility);
+        let value = self.read.get(Table::StateMeta, &key);
+        match value.map_err(|error| self.unread(id, 0, error))? {
             None => Ok(None),
             Some(value) => codec::decode_extent(&value)
                 .map(Some)
@@ -126,11 +128,6 @@ impl<'a> View<'a> {
         self.each_run(id, begin..range.end, &mut visit)
     }
 
-    /// A chunk's bytes, unchecked.
-    pub(crate) fn chunk(&self, id: ExtentId, chunk_id: u64) -> Result<Option<Bytes>, StateError> {
-        Ok(self.read.get(Table::Chunk, &self.space.chunk(id, chunk_id))?)
-    }
-
     /// The whole chunk of a run, checked against the run's checksum.
     pub(crate) fn verified_chunk(
         &self,
@@ -138,7 +135,8 @@ impl<'a> View<'a> {
         offset: u64,
         run: &RunRecord,
     ) -> Result<Bytes, StateError> {
-        let Some(chunk) = self.chunk(id, run.chunk_id)? else {
+        let chunk = self.read.get(Table::Chunk, &self.space.chunk(id, run.chunk_id));
+        let Some(chunk) = chunk.map_err(|error| self.unread(id, offset, error))? else {
             return Err(self.damaged(id, offset, Problem::Missing));
         };
         if chunk.len() as u64 != u64::from(run.chunk_len) {
@@ -193,6 +191,14 @@ impl<'a> View<'a> {
     pub(crate) fn damaged(&self, id: ExtentId, offset: u64, problem: Problem) -> StateError {
         let partition_id = self.space.partition_id;
         StateError::Damaged(Damage { partition_id, extent_id: id, offset, problem })
+    }
+
+    /// The engine has checksums of its own and may find the damage before we do.
+    fn unread(&self, id: ExtentId, offset: u64, error: EngineError) -> StateError {
+        match error {
+            EngineError::Damaged(_) => self.damaged(id, offset, Problem::Checksum),
+            EngineError::Disk(_) => error.into(),
+        }
     }
 
     fn undecoded(&self, what: &'static str, source: CodecError) -> StateError {

@@ -6,21 +6,21 @@ use partition_types::{Command, Crc32c, Entry, ExtentId, Op, Payload, RequestId};
 
 use crate::fixture::log_id;
 
-pub fn extent(id: u64) -> ExtentId {
+pub(crate) fn extent(id: u64) -> ExtentId {
     ExtentId::new(id).unwrap()
 }
 
-pub fn named(index: u64, request_id: Option<RequestId>, op: Op) -> Entry {
+pub(crate) fn named(index: u64, request_id: Option<RequestId>, op: Op) -> Entry {
     let command = Command { request_id, at_ms: 1000 + index, op };
     Entry { log_id: log_id(2, index), payload: Payload::Command(command) }
 }
 
-pub fn at(index: u64, op: Op) -> Entry {
+pub(crate) fn at(index: u64, op: Op) -> Entry {
     named(index, None, op)
 }
 
 /// Bytes that differ by seed and position, and that do not compress.
-pub fn bytes(seed: u64, len: usize) -> Bytes {
+pub(crate) fn bytes(seed: u64, len: usize) -> Bytes {
     let mut word = seed;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
@@ -31,25 +31,25 @@ pub fn bytes(seed: u64, len: usize) -> Bytes {
     bytes.into()
 }
 
-pub fn put(data: &Bytes) -> Op {
+pub(crate) fn put(data: &Bytes) -> Op {
     Op::Put { data: data.clone(), crc32c: Crc32c::of(data) }
 }
 
-pub fn append(id: u64, data: &Bytes) -> Op {
+pub(crate) fn append(id: u64, data: &Bytes) -> Op {
     Op::Append { extent_id: extent(id), data: data.clone(), crc32c: Crc32c::of(data) }
 }
 
-pub fn write(id: u64, offset: u64, data: &Bytes) -> Op {
+pub(crate) fn write(id: u64, offset: u64, data: &Bytes) -> Op {
     let crc32c = Crc32c::of(data);
     Op::Write { extent_id: extent(id), offset, data: data.clone(), crc32c }
 }
 
-pub fn delete(ids: impl IntoIterator<Item = u64>) -> Op {
+pub(crate) fn delete(ids: impl IntoIterator<Item = u64>) -> Op {
     Op::Delete { extent_ids: ids.into_iter().map(extent).collect() }
 }
 
 /// All bytes of an extent.
-pub async fn read(state: &PartitionState, id: u64) -> Vec<u8> {
+pub(crate) async fn read(state: &PartitionState, id: u64) -> Vec<u8> {
     let mut whole = Vec::new();
     loop {
         let read = state.read(extent(id), whole.len() as u64, u64::MAX).await.unwrap();

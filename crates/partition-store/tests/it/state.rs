@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::path::Path;
 
-use partition_store::{PartitionState, Verify};
+use partition_store::{PartitionState, ReadError, Verify};
 use partition_types::{Entry, Op, RequestId};
 
 use crate::fixture::{self, Node, log_id};
-use crate::ops::{append, at, bytes, delete, named, put, read, write};
+use crate::ops::{append, at, bytes, delete, extent, named, put, read, write};
 
 /// A log with all kinds of ops, the same at every call.
 fn log() -> Vec<Entry> {
@@ -100,6 +100,47 @@ async fn a_loaded_partition_passes_every_check() {
     for verify in [Verify::None, Verify::Sample, Verify::Full] {
         partition.check(verify).unwrap();
     }
+}
+
+/// Overwrites bytes in the middle of the largest file of a directory that has an
+/// extension.
+fn damage(dir: &Path, extension: &str) {
+    let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+    let largest = files
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .max_by_key(|path| std::fs::metadata(path).unwrap().len())
+        .expect("there is one");
+    let mut bytes = std::fs::read(&largest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 16].fill(0xa5);
+    std::fs::write(&largest, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_on_the_disk_is_named_and_never_served() {
+    let node = Node::new(1);
+    let (store, partition) = node.open_with(7);
+    // The middle of the blob file is in the second of three.
+    let log: Vec<Entry> = (0..3).map(|n| at(n, put(&bytes(n, 1_000_000)))).collect();
+    fixture::append(partition.log(), log.clone());
+    partition.state().apply(log).await.unwrap();
+    drop(partition);
+    store.close().unwrap();
+    damage(&node.disk(0).join("data"), "blob");
+
+    let (_store, partition) = node.open_with(7);
+    assert_eq!(read(partition.state(), 1).await, bytes(0, 1_000_000));
+    assert_eq!(read(partition.state(), 3).await, bytes(2, 1_000_000));
+    let error = partition.state().read(extent(2), 0, u64::MAX).await.unwrap_err();
+    let ReadError::ChecksumMismatch(found) = error else { panic!("{error}") };
+    assert_eq!((found.partition_id, found.extent_id), (fixture::partition(7), extent(2)));
+    assert_eq!(found.offset % 131_072, 0, "the chunk at {}", found.offset);
+    // Only the chunk is lost.
+    let offset = found.offset + 131_072;
+    partition.state().read(extent(2), offset, u64::MAX).await.unwrap();
+    partition.check(Verify::None).unwrap();
+    partition.check(Verify::Full).unwrap_err();
+    assert!(partition.state().sum().await.is_err());
 }
 
 /// Bytes of all files below a directory.

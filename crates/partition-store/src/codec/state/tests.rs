@@ -1,4 +1,5 @@
-//! The bytes of the records of `data/`, as every version must read them.
+//! Records of `data/`: what is written is read, and nothing else is. Their bytes
+//! are pinned by the golden files.
 
 use std::fmt::Debug;
 
@@ -6,19 +7,14 @@ use partition_types::{Incarnation, LogId, Member, Membership, NodeId};
 
 use super::*;
 
-/// One value, its bytes without the checksum, and what damage to them comes to.
+/// Encodes and decodes one value, and damages its record in every place.
 #[track_caller]
 fn check<T: PartialEq + Debug>(
     encode: impl Fn(&T) -> Bytes,
     decode: impl Fn(&Bytes) -> Result<T, CodecError>,
     value: &T,
-    expected: &str,
 ) {
     let record = encode(value);
-    let body = &record[..record.len() - 4];
-    let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, expected.replace([' ', '\n'], ""), "{value:?}");
-    assert_eq!(record[body.len()..], Crc32c::of(body).get().to_le_bytes());
     assert_eq!(decode(&record).as_ref(), Ok(value));
 
     for len in 0..record.len() {
@@ -44,8 +40,8 @@ fn log_id(term: u64, leader: u64, index: u64) -> LogId {
 
 #[test]
 fn state() {
-    let check = |state, hex| check(encode_state, decode_state, &state, hex);
-    check(StateRecord::empty(), "010000000001000000000000");
+    let check = |state| check(encode_state, decode_state, &state);
+    check(StateRecord::empty());
     let member = Member {
         incarnation: Incarnation::from_bytes([0xaa; 16]),
         peer_address: "p:1".into(),
@@ -53,42 +49,36 @@ fn state() {
         admin_address: String::new(),
     };
     let node = NodeId::new(5).unwrap();
-    check(
-        StateRecord {
-            applied: Some(log_id(3, 1, 300)),
-            membership_log_id: Some(log_id(0, 0, 0)),
-            membership: Membership {
-                voter_sets: vec![[node].into()],
-                members: [(node, member)].into(),
-            },
-            next_extent_id: 130,
-            extent_count: 1,
-            staged_count: 2,
-            size_bytes: u64::MAX,
-            latest_at_ms: 4,
-            request_count: 5,
-            request_floor: 6,
+    check(StateRecord {
+        applied: Some(log_id(3, 1, 300)),
+        membership_log_id: Some(log_id(0, 0, 0)),
+        membership: Membership {
+            voter_sets: vec![[node].into()],
+            members: [(node, member)].into(),
         },
-        "01010301ac02010000000101050105aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa03703a3103633a320082010102ffffffffffffffffff01040506",
-    );
+        next_extent_id: 130,
+        extent_count: 1,
+        staged_count: 2,
+        size_bytes: u64::MAX,
+        latest_at_ms: 4,
+        request_count: 5,
+        request_floor: 6,
+    });
 }
 
 #[test]
 fn extents() {
-    let check = |extent, hex| check(encode_extent, decode_extent, &extent, hex);
-    check(ExtentRecord::empty(1000), "01000001010000000000e807e807");
-    check(
-        ExtentRecord {
-            size: 1 << 40,
-            stored_bytes: 5,
-            next_chunk_id: 7,
-            running_crc32c: None,
-            sealed_crc32c: Some(Crc32c::from_u32(0x0102_0304)),
-            created_at_ms: 1,
-            modified_at_ms: 2,
-        },
-        "0180808080802005070001040302010102",
-    );
+    let check = |extent| check(encode_extent, decode_extent, &extent);
+    check(ExtentRecord::empty(1000));
+    check(ExtentRecord {
+        size: 1 << 40,
+        stored_bytes: 5,
+        next_chunk_id: 7,
+        running_crc32c: None,
+        sealed_crc32c: Some(Crc32c::from_u32(0x0102_0304)),
+        created_at_ms: 1,
+        modified_at_ms: 2,
+    });
 }
 
 #[test]
@@ -100,40 +90,40 @@ fn runs() {
         chunk_len: 0x2_0000,
         chunk_crc32c: Crc32c::from_u32(0xdead_beef),
     };
-    check(encode_run, decode_run, &run, "0100000100c8010300000000000200efbeadde");
+    check(encode_run, decode_run, &run);
 }
 
 #[test]
 fn requests() {
     let request = RequestRecord { request_id: RequestId::from_bytes([7; 16]), at_ms: 128 };
-    check(encode_request, decode_request, &request, "01070707070707070707070707070707078001");
+    check(encode_request, decode_request, &request);
 }
 
 #[test]
 fn generations() {
-    check(|g| encode_generation(*g), decode_generation, &0x0102_0304, "0104030201");
+    check(|g| encode_generation(*g), decode_generation, &0x0102_0304);
     assert!(decode_generation(&encode_generation(0)).is_err());
 }
 
 #[test]
 fn outcomes() {
-    let check = |outcome, hex| check(encode_outcome, decode_outcome, &outcome, hex);
+    let check = |outcome| check(encode_outcome, decode_outcome, &outcome);
     let crc32c = Crc32c::from_u32(0x0a0b_0c0d);
     let extent_id = extent(9);
-    check(Outcome::Nothing, "0100");
-    check(Outcome::Created { extent_id }, "010109");
-    check(Outcome::Stored { extent_id, size: 300, crc32c }, "010209ac020d0c0b0a");
-    check(Outcome::Written { offset: 1, size: 2 }, "01030102");
-    check(Outcome::Sealed { size: 300, crc32c }, "0104ac020d0c0b0a");
+    check(Outcome::Nothing);
+    check(Outcome::Created { extent_id });
+    check(Outcome::Stored { extent_id, size: 300, crc32c });
+    check(Outcome::Written { offset: 1, size: 2 });
+    check(Outcome::Sealed { size: 300, crc32c });
     let deleted = |id, found| Deleted { extent_id: extent(id), found };
-    check(Outcome::Deleted(vec![deleted(1, true), deleted(300, false)]), "0105020101ac0200");
-    check(Outcome::Deleted(vec![]), "010500");
-    check(Outcome::Rejected(Rejection::ExtentNotFound(extent_id)), "011009");
-    check(Outcome::Rejected(Rejection::ExtentSealed(extent_id)), "011109");
+    check(Outcome::Deleted(vec![deleted(1, true), deleted(300, false)]));
+    check(Outcome::Deleted(vec![]));
+    check(Outcome::Rejected(Rejection::ExtentNotFound(extent_id)));
+    check(Outcome::Rejected(Rejection::ExtentSealed(extent_id)));
     let out_of_range = Rejection::OffsetOutOfRange { extent_id, offset: u64::MAX, size: 4 };
-    check(Outcome::Rejected(out_of_range), "011209ffffffffffffffffff0104");
-    check(Outcome::Rejected(Rejection::TooLarge(extent_id)), "011309");
-    check(Outcome::Rejected(Rejection::StagedMismatch(extent_id)), "011409");
+    check(Outcome::Rejected(out_of_range));
+    check(Outcome::Rejected(Rejection::TooLarge(extent_id)));
+    check(Outcome::Rejected(Rejection::StagedMismatch(extent_id)));
 }
 
 #[test]
