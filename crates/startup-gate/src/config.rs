@@ -101,9 +101,10 @@ pub struct Config {
     /// The pause before a unit is asked again whether it is confirmed; it
     /// doubles up to twenty times this. Default: 50 ms. Minimum: 1 ms.
     pub confirm_interval: Duration,
-    /// A unit whose load or check shows no progress for this long is given up;
-    /// when as many in a row as a lane has slots are, so is the rest of the
-    /// lane. Default: 60 s. Minimum: 1 ms.
+    /// A unit whose load or check shows no progress for this long is given up.
+    /// Its lane begins nothing new until another unit in it gets an answer;
+    /// when none does, and as many in a row were given up as the lane has slots
+    /// (two at least), so is the rest of the lane. Default: 60 s. Minimum: 1 ms.
     pub stall_timeout: Duration,
     /// The largest part of the units that may be quarantined, 0 to 1; rounded
     /// up, so that anything above 0 allows one. Default: 0.1.

@@ -8,6 +8,9 @@ use crate::observer::Transition;
 use crate::stage::Stage;
 use crate::unit::{Priority, Unit, UnitSpec, UnitState};
 
+/// Fewer stalls in a row do not condemn a lane, however few slots it has.
+const STALLS_MIN: usize = 2;
+
 impl<U: Unit> Machine<U> {
     pub(super) fn begin(&mut self, specs: Vec<UnitSpec<U>>, out: &mut Vec<Effect<U>>) {
         if self.begun || self.stage != Stage::Load {
@@ -34,7 +37,7 @@ impl<U: Unit> Machine<U> {
             return;
         }
         let (lane, priority, seq) = (record.lane, record.priority, record.seq);
-        self.stalls.remove(&lane);
+        self.answered(lane);
         self.load_queue.release(lane);
         self.set(unit, UnitState::Loaded, out);
         self.check_queue.push(lane, priority, seq, unit.clone());
@@ -49,7 +52,7 @@ impl<U: Unit> Machine<U> {
             return;
         }
         let lane = record.lane;
-        self.stalls.remove(&lane);
+        self.answered(lane);
         self.check_queue.release(lane);
         self.set(unit, UnitState::Checked, out);
         self.fill_check(out);
@@ -57,8 +60,12 @@ impl<U: Unit> Machine<U> {
     }
 
     pub(super) fn faulted(&mut self, unit: &U, fault: &UnitFault, out: &mut Vec<Effect<U>>) {
+        let at_work = self.lane_at_work(unit);
         if self.stage == Stage::Stopped || !self.quarantine(unit, fault, out) {
             return;
+        }
+        if let Some(lane) = at_work {
+            self.answered(lane);
         }
         self.fill_check(out);
         self.fill_load(out);
@@ -66,21 +73,20 @@ impl<U: Unit> Machine<U> {
         self.settle(out);
     }
 
-    /// A unit that stalls is given up. When as many in a row do as the lane has
-    /// slots, the lane itself is taken for dead: otherwise a hung disk would
-    /// cost one stall timeout for every few units behind it.
+    /// A unit that stalls is given up, and its lane begins nothing new until
+    /// somebody else in it gets an answer. If nobody does, the lane itself is
+    /// taken for dead: otherwise a hung disk would cost one stall timeout for
+    /// every few units behind it. A single stall never condemns a lane.
     pub(super) fn stalled(&mut self, unit: &U, fault: &UnitFault, out: &mut Vec<Effect<U>>) {
-        let Some(record) = self.units.get(unit) else { return };
-        let (lane, bound) = match record.state {
-            UnitState::Loading => (record.lane, self.load_queue.bound()),
-            UnitState::Checking => (record.lane, self.check_queue.bound()),
-            _ => return,
-        };
+        let Some(lane) = self.lane_at_work(unit) else { return };
         let stalls = self.stalls.entry(lane).or_insert(0);
         *stalls += 1;
-        let lane_is_dead = *stalls >= bound.per_lane.min(bound.overall).get();
+        let bound = self.load_queue.bound();
+        let enough = *stalls >= bound.per_lane.min(bound.overall).get().max(STALLS_MIN);
         self.quarantine(unit, fault, out);
-        if lane_is_dead {
+        let at_work = self.load_queue.running_in(lane) + self.check_queue.running_in(lane);
+        self.hold(lane, at_work > 0);
+        if at_work == 0 && enough {
             let fault = UnitFault::new(FaultKind::LaneStalled, format_args!("after {unit}"));
             self.quarantine_where(&fault, out, |record| {
                 record.lane == lane
@@ -90,6 +96,17 @@ impl<U: Unit> Machine<U> {
         self.fill_check(out);
         self.fill_load(out);
         self.advance(out);
+    }
+
+    /// Somebody in the lane got an answer, good or bad: it lives.
+    fn answered(&mut self, lane: usize) {
+        self.stalls.remove(&lane);
+        self.hold(lane, false);
+    }
+
+    fn hold(&mut self, lane: usize, held: bool) {
+        self.load_queue.hold(lane, held);
+        self.check_queue.hold(lane, held);
     }
 
     pub(super) fn load_deadline(&mut self, out: &mut Vec<Effect<U>>) {

@@ -18,6 +18,8 @@ pub(super) struct Queue<U> {
 struct Lane<U> {
     waiting: BTreeSet<(Reverse<Priority>, usize, U)>,
     running: usize,
+    /// Nothing new is begun: something in it stalled.
+    held: bool,
 }
 
 impl<U: Clone + Ord> Queue<U> {
@@ -26,8 +28,8 @@ impl<U: Clone + Ord> Queue<U> {
     }
 
     pub(super) fn push(&mut self, lane: usize, priority: Priority, seq: usize, unit: U) {
-        let lane =
-            self.lanes.entry(lane).or_insert_with(|| Lane { waiting: BTreeSet::new(), running: 0 });
+        let empty = || Lane { waiting: BTreeSet::new(), running: 0, held: false };
+        let lane = self.lanes.entry(lane).or_insert_with(empty);
         lane.waiting.insert((Reverse(priority), seq, unit));
     }
 
@@ -53,7 +55,7 @@ impl<U: Clone + Ord> Queue<U> {
         let lane = self
             .lanes
             .values_mut()
-            .filter(|lane| lane.running < per_lane && !lane.waiting.is_empty())
+            .filter(|lane| !lane.held && lane.running < per_lane && !lane.waiting.is_empty())
             .min_by_key(|lane| {
                 let first = lane.waiting.first().map(|(priority, seq, _)| (*priority, *seq));
                 first.map(|(priority, seq)| (priority, lane.running, seq))
@@ -70,6 +72,17 @@ impl<U: Clone + Ord> Queue<U> {
             lane.running -= 1;
             self.running -= 1;
         }
+    }
+
+    /// Whether a lane may begin something new.
+    pub(super) fn hold(&mut self, lane: usize, held: bool) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.held = held;
+        }
+    }
+
+    pub(super) fn running_in(&self, lane: usize) -> usize {
+        self.lanes.get(&lane).map_or(0, |lane| lane.running)
     }
 
     pub(super) fn bound(&self) -> Concurrency {

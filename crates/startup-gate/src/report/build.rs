@@ -150,6 +150,7 @@ fn step(times: &crate::timeline::StepTimes) -> StepReport {
     }
 }
 
+/// Whole microseconds: what is finer is noise.
 fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
+    duration.as_secs() as f64 * 1_000.0 + f64::from(duration.subsec_micros()) / 1_000.0
 }

@@ -1,0 +1,149 @@
+//! Every reachable state of a small gate: all events in all orders.
+
+use std::collections::{HashSet, VecDeque};
+
+use startup_gate::machine::{Effect, Event, Machine, Rules};
+use startup_gate::{Concurrency, Priority, Stage, Step, StepEnd, UnitFault, UnitSpec, UnitState};
+
+type Unit = u8;
+
+const UNITS: [Unit; 2] = [1, 2];
+
+fn rules(strict: bool, max_quarantined_ppm: u32) -> Rules {
+    Rules {
+        strict,
+        max_quarantined_ppm,
+        accept_degraded: false,
+        load_concurrency: Concurrency::new(1, 2),
+        check_concurrency: Concurrency::new(1, 1),
+    }
+}
+
+/// Everything that may ever happen, sensible or not.
+fn events() -> Vec<Event<Unit>> {
+    let mut events = vec![
+        Event::Begin(UNITS.map(UnitSpec::new).to_vec()),
+        Event::LoadDeadline,
+        Event::NodeChecked,
+        Event::ElectDeadline,
+        Event::Open,
+        Event::Opened,
+        Event::Failed,
+        Event::Cancel,
+        Event::Drain,
+        Event::Resume,
+        Event::Released,
+    ];
+    for unit in UNITS {
+        events.extend([
+            Event::LogReadable(unit),
+            Event::Loaded(unit),
+            Event::Checked(unit),
+            Event::Faulted(unit, UnitFault::corrupt("")),
+            Event::Stalled(unit, UnitFault::failed("")),
+            Event::Confirmed(unit),
+            Event::Pending(unit, "no leader".into()),
+            Event::Raise(unit, Priority::QUORUM),
+            Event::Remove(unit),
+            Event::Admit(unit, 0),
+        ]);
+    }
+    for step in Step::ALL {
+        events.extend([Event::StepBegan(step), Event::StepEnded(step, StepEnd::Done)]);
+    }
+    events
+}
+
+/// What holds between a state and the next one.
+fn check_step(before: &Machine<Unit>, effects: &[Effect<Unit>], after: &Machine<Unit>) {
+    if let Err(violation) = after.check_invariants() {
+        panic!("{violation} in {after:#?}");
+    }
+    for effect in effects {
+        match effect {
+            Effect::GrantVote(unit) => assert!(!before.may_vote(unit), "twice: {before:#?}"),
+            Effect::GrantCampaign(unit) => {
+                assert!(!before.may_campaign(unit), "twice: {before:#?}");
+                let state = after.state_of(unit).expect("known");
+                assert!(matches!(state, UnitState::Electing | UnitState::Ready), "{after:#?}");
+                assert!(matches!(before.stage(), Stage::Check | Stage::Serving), "{before:#?}");
+            }
+            Effect::GrantServe => {
+                assert_eq!(before.stage(), Stage::Listen);
+                assert!(!before.may_serve(), "twice: {before:#?}");
+            }
+            _ => {}
+        }
+    }
+    let draining = before.stage() == Stage::Draining && after.stage() == Stage::Draining;
+    let granted = effects.iter().any(|effect| matches!(effect, Effect::GrantCampaign(_)));
+    assert!(!(draining && granted), "the count of leaderships never grows while draining");
+    assert!(
+        before.stage() <= after.stage() || before.stage() == Stage::Draining,
+        "no way back but from draining: {before:#?}"
+    );
+}
+
+/// Visits every state that can be reached; returns how many there are and how
+/// many of them serve.
+fn explore(rules: Rules) -> (usize, usize) {
+    let events = events();
+    let start = Machine::new(rules);
+    let mut seen = HashSet::from([start.clone()]);
+    let mut queue = VecDeque::from([start]);
+    let mut serving = 0;
+    while let Some(state) = queue.pop_front() {
+        serving += usize::from(state.stage() == Stage::Serving);
+        for event in &events {
+            let mut next = state.clone();
+            let effects = next.step(event.clone());
+            check_step(&state, &effects, &next);
+            if seen.insert(next.clone()) {
+                queue.push_back(next);
+            }
+        }
+    }
+    (seen.len(), serving)
+}
+
+#[test]
+fn every_reachable_state_is_sound() {
+    let began = std::time::Instant::now();
+    for (strict, budget_ppm) in [(false, 500_000), (false, 1_000_000), (false, 0), (true, 0)] {
+        let (states, serving) = explore(rules(strict, budget_ppm));
+        println!(
+            "{:?} strict {strict}, budget {budget_ppm} ppm: {states} states, {serving} serve",
+            began.elapsed()
+        );
+        assert!(states > 1_000, "{states} states: the exploration is broken");
+        assert!(serving > 0, "the gate can open");
+    }
+}
+
+#[test]
+fn a_strict_gate_never_opens_over_a_fault() {
+    for (strict, expected) in [(true, Stage::Stopped), (false, Stage::Listen)] {
+        let mut machine = Machine::new(rules(strict, 500_000));
+        let way = [
+            Event::Begin(UNITS.map(UnitSpec::new).to_vec()),
+            Event::Loaded(1),
+            Event::Checked(1),
+            Event::Faulted(2, UnitFault::missing("no directory")),
+            Event::NodeChecked,
+            Event::Confirmed(1),
+        ];
+        for event in way {
+            let _ = machine.step(event);
+        }
+        assert_eq!(machine.stage(), expected);
+    }
+}
+
+#[test]
+fn the_budget_is_rounded_up() {
+    let cases =
+        [(0, 10, 0), (100_000, 1, 1), (100_000, 10, 1), (100_000, 11, 2), (1_000_000, 7, 7)];
+    for (ppm, total, allowed) in cases {
+        assert_eq!(rules(false, ppm).allowed(total), allowed, "{ppm} ppm of {total}");
+    }
+}

@@ -1,0 +1,89 @@
+//! Units whose quorum is elsewhere and away.
+
+use std::time::Duration;
+
+use startup_gate::{Policy, Stage, UnitState};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Script, climb, config, scripts, traced};
+
+#[tokio::test(start_paused = true)]
+async fn the_gate_opens_without_them_at_the_timeout() {
+    let began = Instant::now();
+    let (startup, trace) = traced(config());
+    let all = scripts(2, &[Script::leaderless()]);
+    let serving = climb(startup, all).await.expect("waived");
+    assert_eq!(began.elapsed().as_secs(), 3);
+    let state = serving.handle().state_of(&3).expect("known");
+    assert_eq!(state, UnitState::Waived { reason: "no leader for 3".into() });
+    assert!(trace.has("campaign 3"), "a waived unit may campaign: its quorum may need it");
+    let report = serving.handle().report();
+    assert_eq!(report.waived.len(), 1);
+    assert_eq!(report.waived[0].reason.as_deref(), Some("no leader for 3"));
+}
+
+/// It is asked on, and turns ready without a restart.
+#[tokio::test(start_paused = true)]
+async fn they_turn_ready_when_their_quorum_is_back() {
+    let (startup, trace) = traced(config());
+    let late = Script { confirm_ms: Some(60_000), ..Script::good() };
+    let serving = climb(startup, scripts(1, &[late])).await.expect("waived");
+    let handle = serving.handle();
+    assert_eq!(handle.counts().waived, 1);
+    sleep(Duration::from_secs(50)).await;
+    assert_eq!(handle.counts().waived, 1, "not yet");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(handle.state_of(&2), Some(UnitState::Ready));
+    assert!(trace.at("2 waived") < trace.at("2 ready"));
+    assert!(handle.report().waived.is_empty());
+    let elect = handle.report().stages[2].clone();
+    assert_eq!((elect.units_done, elect.units_waived), (1, 1), "the start's story stays");
+}
+
+/// The last answer is what is shown, even after the gate opened.
+#[tokio::test(start_paused = true)]
+async fn the_reason_follows_the_answers() {
+    let (startup, _) = traced(config());
+    let startup = startup
+        .load([startup_gate::UnitSpec::new(1)], |_| async { Ok(()) }, |_, ()| async { Ok(()) })
+        .await
+        .expect("loads");
+    let startup = startup.check(async { Ok(()) }).await.expect("fit");
+    let startup = startup
+        .elect(drop, |ask| async move {
+            Err(startup_gate::NotConfirmed::pending(ask.waited.as_secs() / 20))
+        })
+        .await
+        .expect("waived");
+    let reason = || startup.handle().report().waived[0].reason.clone();
+    assert_eq!(reason().as_deref(), Some("0"));
+    sleep(Duration::from_secs(50)).await;
+    assert_eq!(reason().as_deref(), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_answer_is_waived_too() {
+    let (startup, _) = traced(config());
+    let startup = startup
+        .load([startup_gate::UnitSpec::new(1)], |_| async { Ok(()) }, |_, ()| async { Ok(()) })
+        .await
+        .expect("loads");
+    let startup = startup.check(async { Ok(()) }).await.expect("fit");
+    let startup = startup.elect(drop, |_| std::future::pending()).await.expect("waived");
+    let state = startup.handle().state_of(&1);
+    assert_eq!(state, Some(UnitState::Waived { reason: "never answered".into() }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn strict_keeps_the_port_closed_until_they_are_confirmed() {
+    let (startup, trace) = traced(startup_gate::Config { policy: Policy::Strict, ..config() });
+    let handle = startup.handle();
+    let late = Script { confirm_ms: Some(600_000), ..Script::good() };
+    let climbing = tokio::spawn(climb(startup, scripts(1, &[late])));
+    sleep(Duration::from_secs(500)).await;
+    assert_eq!(handle.stage(), Stage::Elect);
+    assert_eq!(handle.report().blocking[0].reason.as_deref(), Some("no leader for 2"));
+    let serving = climbing.await.expect("no panic").expect("all are confirmed");
+    assert!(!trace.has("2 waived"));
+    assert!(serving.handle().is_open());
+}
