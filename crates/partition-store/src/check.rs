@@ -47,6 +47,14 @@ pub enum CheckError {
         /// Where it is.
         upper_at: Option<LogId>,
     },
+    /// The log ends with another entry than its bounds say.
+    #[error("bounds' last {recorded} is not entries' last {found}")]
+    LogEnd {
+        /// What the bounds say.
+        recorded: LogId,
+        /// What is there.
+        found: LogId,
+    },
     /// An entry that must be in the log is not there.
     #[error("log entry {index} is missing")]
     LogGap {

@@ -49,7 +49,7 @@ pub(super) fn check(
     };
     let found_last = entries(raft, id, from, last.index, checked)?;
     if found_last != last {
-        return in_order(("bounds' last", Some(last)), ("entries' last", Some(found_last)));
+        return Err(CheckError::LogEnd { recorded: last, found: found_last });
     }
     Ok(())
 }

@@ -1,11 +1,16 @@
 //! Everything that can be wrong is found, and nothing else is.
 
-use partition_types::Op;
+use bytes::Bytes;
+use partition_types::{Crc32c, Op};
 
 use super::{CheckError, Verify};
+use crate::codec;
 use crate::engine::memory::MemoryEngine;
 use crate::engine::{Change, Read, Table};
-use crate::testing::{Rig, append, bytes, command, delete, put, request, stage_part, write};
+use crate::state::{ExtentRecord, Space, StateRecord, View, Visibility};
+use crate::testing::{
+    Rig, append, bytes, command, delete, extent, partition, put, request, stage_part, write,
+};
 
 /// Flips a bit in the middle of a stored value.
 pub(crate) fn damage(engine: &MemoryEngine, table: Table, key: &[u8]) {
@@ -85,6 +90,71 @@ async fn every_missing_and_every_additional_value_is_found() {
     }
 }
 
+/// Puts a record of the right form in the place of another.
+fn replace(rig: &Rig, key: Vec<u8>, value: Bytes) {
+    rig.engine.tamper(&Change::Put { table: Table::StateMeta, key, value: value.into() });
+}
+
+const SPACE: fn() -> Space = || Space::new(partition(7), 1);
+
+#[tokio::test]
+async fn a_state_that_counts_wrongly_is_found() {
+    let sound = rig().await;
+    let state = View::current(sound.engine.as_ref(), partition(7)).unwrap().state().unwrap();
+    let lies: [fn(&mut StateRecord); 6] = [
+        |state| state.extent_count += 1,
+        |state| state.staged_count -= 1,
+        |state| state.size_bytes += 1,
+        |state| state.request_count += 1,
+        |state| state.request_floor += 100,
+        |state| state.next_extent_id = 6,
+    ];
+    for (nth, lie) in lies.into_iter().enumerate() {
+        let rig = Rig::open(sound.engine.image()).unwrap();
+        let mut state = state.clone();
+        lie(&mut state);
+        replace(&rig, SPACE().state(), codec::encode_state(&state));
+        rig.check(Verify::Full).expect_err(&format!("lie {nth}"));
+    }
+}
+
+#[tokio::test]
+async fn an_extent_that_is_not_what_it_says_is_found() {
+    let sound = rig().await;
+    let lies: [(u64, fn(&mut ExtentRecord)); 6] = [
+        (2, |extent| extent.sealed_crc32c = Some(Crc32c::of(b"something else"))),
+        (2, |extent| extent.running_crc32c = Some(Crc32c::of(b"something else"))),
+        (1, |extent| extent.size += 1),
+        (1, |extent| extent.stored_bytes -= 1),
+        (1, |extent| (extent.size, extent.stored_bytes) = (extent.size - 1, extent.size - 1)),
+        (1, |extent| extent.next_chunk_id = 2),
+    ];
+    for (nth, (id, lie)) in lies.into_iter().enumerate() {
+        let rig = Rig::open(sound.engine.image()).unwrap();
+        let view = View::current(sound.engine.as_ref(), partition(7)).unwrap();
+        let mut record = view.extent(extent(id), Visibility::Visible).unwrap().unwrap();
+        lie(&mut record);
+        let key = SPACE().extent(extent(id), Visibility::Visible);
+        replace(&rig, key, codec::encode_extent(&record));
+        rig.check(Verify::Full).expect_err(&format!("lie {nth}"));
+    }
+}
+
+#[tokio::test]
+async fn leftovers_between_extents_are_found() {
+    let sound = rig().await;
+    // Extent 4 is deleted; extent 3 and 5 are there.
+    for (table, of_3, of_4) in [
+        (Table::StateMeta, SPACE().run(extent(3), 1000), SPACE().run(extent(4), 1000)),
+        (Table::Chunk, SPACE().chunk(extent(3), 1), SPACE().chunk(extent(4), 1)),
+    ] {
+        let rig = Rig::open(sound.engine.image()).unwrap();
+        let value = sound.engine.get(table, &of_3).unwrap().expect("it is there");
+        rig.engine.tamper(&Change::Put { table, key: of_4, value: value.into() });
+        rig.check(Verify::Full).expect_err("bytes of nobody");
+    }
+}
+
 #[tokio::test]
 async fn a_sample_reads_payload() {
     let rig = Rig::new();
@@ -107,24 +177,27 @@ async fn an_unreadable_state_does_not_open() {
 mod log {
     //! The log against the state.
 
-    use partition_types::Payload;
+    use partition_types::{LogId, Payload};
 
     use super::*;
     use crate::check::check_partition;
-    use crate::codec::{self, Bounds};
+    use crate::codec::Bounds;
     use crate::engine::memory::Image;
     use crate::engine::{Batch, Durability, Engine};
     use crate::keys;
-    use crate::testing::{entry, log_id, partition};
+    use crate::testing::{entry, log_id};
 
     struct Log {
         purged: Option<u64>,
         entries: std::ops::Range<u64>,
         missing: Option<u64>,
         damaged: Option<u64>,
+        /// What the bounds say of the last entry.
+        last_term: u64,
     }
 
-    const SOUND: Log = Log { purged: Some(4), entries: 5..60, missing: None, damaged: None };
+    const SOUND: Log =
+        Log { purged: Some(4), entries: 5..60, missing: None, damaged: None, last_term: 3 };
 
     /// Checks a log whose state has ten entries applied, at each level.
     async fn check(log: Log) -> [Result<(), String>; 3] {
@@ -135,7 +208,8 @@ mod log {
         let last = log.entries.end.checked_sub(1).filter(|last| *last >= log.entries.start);
         let bounds = Bounds {
             purged: log.purged.map(log_id),
-            entries: last.map(|last| (log.entries.start, log_id(last))),
+            entries: last
+                .map(|last| (log.entries.start, LogId { term: log.last_term, ..log_id(last) })),
         };
         let key = keys::bounds(partition(7));
         batch.put(Table::LogMeta, key, codec::encode_bounds(&bounds));
@@ -196,6 +270,12 @@ mod log {
         let found = Some("log entry 50 is missing");
         check_fails(gap(50), [None, found, found]).await;
         check_fails(gap(20), [None, None, Some("log entry 20 is missing")]).await;
+    }
+
+    #[tokio::test]
+    async fn the_last_entry_is_the_one_of_the_bounds() {
+        let text = "bounds' last T4-N1.59 is not entries' last T3-N1.59";
+        check_fails(Log { last_term: 4, ..SOUND }, [Some(text); 3]).await;
     }
 
     #[tokio::test]

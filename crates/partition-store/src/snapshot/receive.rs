@@ -227,3 +227,135 @@ impl Receiver {
         Refused::OutOfPlace { number: self.number, problem }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! Streams whose chunks are intact and whose sender is wrong.
+
+    use bytes::{BufMut, BytesMut};
+    use partition_types::Outcome;
+
+    use super::*;
+    use crate::state::RequestRecord;
+    use crate::testing::{extent, log_id, partition, request};
+
+    /// A stream of these items, and of what its header says.
+    fn stream(state: &StateRecord, items: &[Item]) -> Vec<Bytes> {
+        let mut header = BytesMut::new();
+        header.put_u64_le(7);
+        header.put_slice(&codec::encode_state(state));
+        let mut records = BytesMut::new();
+        items.iter().for_each(|item| item.encode(&mut records));
+        let count = (items.len() as u64).to_le_bytes();
+        vec![
+            format::encode(Kind::Header, 0, &header),
+            format::encode(Kind::Records, 1, &records),
+            format::encode(Kind::Trailer, 2, &count),
+        ]
+    }
+
+    fn receive(chunks: Vec<Bytes>) -> Result<StateRecord, Refused> {
+        let mut receiver = Receiver::new(Space::new(partition(7), 2));
+        for chunk in chunks {
+            receiver.take(chunk)?;
+        }
+        receiver.finish()
+    }
+
+    fn visible(id: u64, size: u64) -> Item {
+        let empty = ExtentRecord::empty(0);
+        let extent_record = ExtentRecord { size, stored_bytes: size, next_chunk_id: 3, ..empty };
+        Item::Extent { visibility: Visibility::Visible, id: extent(id), extent: extent_record }
+    }
+
+    /// A run of the chunk `abcd`.
+    fn run(offset: u64, chunk_id: u64, skip: u32, len: u32) -> Item {
+        let chunk_crc32c = Crc32c::of(b"abcd");
+        Item::Run { offset, run: RunRecord { len, chunk_id, skip, chunk_len: 4, chunk_crc32c } }
+    }
+
+    fn chunk(bytes: &'static [u8]) -> Item {
+        Item::Chunk(Bytes::from_static(bytes))
+    }
+
+    fn remembered(index: u64) -> Item {
+        let request = RequestRecord { request_id: request(1), at_ms: 0 };
+        Item::Request { index, request, outcome: Outcome::Nothing }
+    }
+
+    /// One extent of six bytes, in two chunks, and one request.
+    fn good() -> (StateRecord, Vec<Item>) {
+        let state = StateRecord {
+            applied: Some(log_id(9)),
+            next_extent_id: 3,
+            extent_count: 1,
+            size_bytes: 6,
+            request_count: 1,
+            ..StateRecord::empty()
+        };
+        let items = vec![
+            visible(1, 6),
+            run(0, 1, 0, 2),
+            chunk(b"abcd"),
+            run(2, 2, 0, 1),
+            chunk(b"abcd"),
+            run(3, 1, 3, 1),
+            run(4, 2, 2, 2),
+            remembered(5),
+        ];
+        (state, items)
+    }
+
+    #[test]
+    fn a_good_stream_is_taken() {
+        let (state, items) = good();
+        assert_eq!(receive(stream(&state, &items)), Ok(state));
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut StateRecord, &mut Vec<Item>), expected: &str) {
+        let (mut state, mut items) = good();
+        change(&mut state, &mut items);
+        let refused = receive(stream(&state, &items)).expect_err("it is wrong");
+        assert!(refused.to_string().ends_with(expected), "{refused}, not {expected}");
+    }
+
+    #[test]
+    fn wrong_senders_are_refused() {
+        check(|_, items| drop(items.remove(2)), "a run has no chunk");
+        check(|_, items| items.truncate(2), "a run has no chunk");
+        check(|_, items| items.insert(3, chunk(b"abcd")), "a chunk has no run");
+        check(|_, items| items[2] = chunk(b"abce"), "a chunk is not what its run says");
+        check(|_, items| items[2] = chunk(b"abcde"), "a chunk is not what its run says");
+        check(|_, items| drop(items.remove(0)), "a run has no extent");
+        check(|_, items| drop(items.drain(1..3)), "an extent has a gap");
+        check(|_, items| drop(items.remove(6)), "an extent ends before its size");
+        check(|_, items| items.insert(1, visible(1, 6)), "an extent ends before its size");
+        check(|_, items| items.push(visible(2, 0)), "extents are out of order");
+        check(|_, items| items.insert(0, visible(2, 0)), "extents are out of order");
+        check(|_, items| items.push(remembered(5)), "requests are out of order");
+        check(|_, items| items[0] = visible(3, 6), "an extent id was never given out");
+        check(|_, items| drop(items.remove(7)), "its counters are not those of its header");
+        let counters = "its counters are not those of its header";
+        check(|state, _| state.extent_count = 2, counters);
+        check(|state, _| state.staged_count = 1, counters);
+        check(|state, _| state.size_bytes = 7, counters);
+        check(|state, _| state.applied = None, "a snapshot of nothing");
+    }
+
+    #[test]
+    fn a_stream_of_another_partition_is_refused() {
+        let (state, items) = good();
+        let mut receiver = Receiver::new(Space::new(partition(8), 2));
+        let refused = receiver.take(stream(&state, &items).remove(0));
+        assert_eq!(refused, Err(Refused::OtherPartition(7)));
+    }
+
+    #[test]
+    fn the_trailer_counts_all_items() {
+        let (state, items) = good();
+        let mut chunks = stream(&state, &items);
+        chunks[2] = format::encode(Kind::Trailer, 2, &9u64.to_le_bytes());
+        assert_eq!(receive(chunks), Err(Refused::Damaged { number: 2, problem: "trailer" }));
+    }
+}

@@ -90,7 +90,7 @@ fn place() -> impl Strategy<Value = Where> {
         8 => (0..8u8).prop_map(Where::Eighths),
         4 => (0..16u8, any::<u8>()).prop_map(|(part, more)| Where::Inside(part, more % 4)),
         3 => Just(Where::End),
-        1 => (1..40u8).prop_map(Where::Beyond),
+        4 => (1..40u8).prop_map(Where::Beyond),
         1 => Just(Where::Greatest),
     ]
 }
@@ -105,7 +105,7 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(id, at, seed, len)| Act::Write(id, at, seed, len)),
         1 => id().prop_map(Act::Seal),
         1 => prop::collection::vec(id(), 0..3).prop_map(Act::Delete),
-        2 => Just(Act::Stage),
+        3 => Just(Act::Stage),
         12 => (id(), place(), any::<u8>(), part())
             .prop_map(|(id, at, seed, len)| Act::StagePart(id, at, seed, len)),
         2 => (id(), any::<bool>()).prop_map(|(id, is_true)| Act::Publish(id, is_true)),

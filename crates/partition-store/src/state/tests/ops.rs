@@ -162,6 +162,22 @@ async fn uploads_appear_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn parts_fall_into_gaps() {
+    let whole = bytes(5, 1000);
+    let part = |from: usize, to: usize| stage_part(1, from as u64, &whole.slice(from..to));
+    let mut steps = vec![(Op::Stage, created(1))];
+    // Into gaps, over their edges, and over whole parts.
+    for (from, to, size) in
+        [(0, 10, 10), (900, 1000, 1000), (15, 18, 1000), (5, 20, 1000), (18, 950, 1000)]
+    {
+        steps.push((part(from, to), written(from as u64, size)));
+    }
+    let stored = Outcome::Stored { extent_id: extent(1), size: 1000, crc32c: Crc32c::of(&whole) };
+    steps.push((publish(1, &whole), stored));
+    assert_eq!(check(steps).await.read(1).await, whole);
+}
+
+#[tokio::test]
 async fn a_staged_extent_cannot_reach_beyond_64_bits() {
     let data = bytes(1, 2);
     let too_large = Outcome::Rejected(Rejection::TooLarge(extent(1)));
