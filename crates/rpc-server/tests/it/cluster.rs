@@ -1,7 +1,7 @@
 //! Nodes as the program wires them, without the program.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::OnceLock;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use datanode_proto::v1;
@@ -18,7 +18,7 @@ use rpc_server::{
 use startup_gate::{Config as GateConfig, Serving, Startup, UnitSpec};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -95,9 +95,14 @@ impl Cluster {
 
     /// The id of the node that leads a partition.
     pub(crate) fn leader(&self, partition_id: u64) -> u64 {
+        self.leader_now(partition_id).expect("somebody leads")
+    }
+
+    /// Likewise, while the leadership may be moving.
+    pub(crate) fn leader_now(&self, partition_id: u64) -> Option<u64> {
         let id = PartitionId::new(partition_id).expect("above 0");
         let leads = |node: &&Node| node.host.get(id).is_some_and(|group| group.is_leader());
-        self.nodes.iter().find(leads).expect("somebody leads").config.node_id.get()
+        self.nodes.iter().find(leads).map(|node| node.config.node_id.get())
     }
 
     /// Stops every node.
@@ -268,9 +273,16 @@ pub(crate) fn metrics() -> Metrics {
     METRICS.get_or_init(|| Metrics::install().expect("the first recorder")).clone()
 }
 
+/// An address that nobody else gets: it stays bound, not listening, until the
+/// process ends, in the way that lets the node itself bind it too.
 pub(crate) fn free_address() -> SocketAddr {
-    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    socket.local_addr().expect("it is bound")
+    static RESERVED: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+    let address = socket.local_addr().expect("it is bound");
+    RESERVED.lock().expect("no panic inside").push(socket);
+    address
 }
 
 pub(crate) fn connect(address: SocketAddr) -> Channel {

@@ -134,9 +134,8 @@ async fn pages_are_for_browsers_and_unknown_ones_are_not_found() {
     let mut client =
         tonic_health::pb::health_client::HealthClient::new(crate::cluster::connect(address));
     client.check(tonic_health::pb::HealthCheckRequest::default()).await.expect("gRPC and HTTP");
-    let unknown = datanode_proto::v1::extent_service_client::ExtentServiceClient::new(
-        crate::cluster::connect(address),
-    );
+    let unknown =
+        v1::extent_service_client::ExtentServiceClient::new(crate::cluster::connect(address));
     let refused = { unknown }.stat_extent(v1::StatExtentRequest::default()).await;
     assert_eq!(refused.expect_err("not here").code(), tonic::Code::Unimplemented);
     node.admin.close().await;

@@ -159,13 +159,16 @@ async fn an_upload_goes_on_while_the_leadership_moves() {
     let mut client = cluster.node(1).extents();
     let call = tokio::spawn(async move { client.upload_extent(slow).await });
     let id = partition_types::PartitionId::new(PARTITION).expect("above 0");
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        let leader = cluster.leader(PARTITION);
+    let mut moves = 0;
+    while !call.is_finished() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let Some(leader) = cluster.leader_now(PARTITION) else { continue };
         let to = partition_types::NodeId::new(leader % 3 + 1).expect("above 0");
         let partition = cluster.node(leader).host.get(id).expect("there");
-        partition.transfer_leader(to).await.expect("handed over");
+        // On a busy machine one may come too late: then another follows.
+        moves += usize::from(partition.transfer_leader(to).await.is_ok());
     }
+    assert!(moves > 0, "the leadership never moved");
     let stored = call.await.expect("no panic").expect("stored").into_inner();
     assert_eq!(stored.crc32c, Crc32c::of(&data).get());
     for node_id in 1..=3 {
