@@ -38,6 +38,9 @@ impl AdminPort {
     ///
     /// # Errors
     /// When the address cannot be bound, most likely because it is taken.
+    ///
+    /// # Cancel safety
+    /// Dropped, the port is not open.
     pub async fn open(context: NodeContext, metrics: Metrics) -> io::Result<Self> {
         let listener = TcpListener::bind(context.config().admin).await?;
         let address = listener.local_addr()?;
@@ -74,6 +77,9 @@ impl AdminPort {
     }
 
     /// Stops listening, and waits a moment for calls under way.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, the port goes on closing by itself.
     pub async fn close(self) {
         serve::close(self.closing, self.server).await;
     }

@@ -31,6 +31,9 @@ impl PeerPort {
     ///
     /// # Errors
     /// When the address cannot be bound, most likely because it is taken.
+    ///
+    /// # Cancel safety
+    /// Dropped, the port is not open.
     pub async fn open(context: NodeContext, transport: Arc<PeerTransport>) -> io::Result<Self> {
         let listener = TcpListener::bind(context.config().peer).await?;
         let address = listener.local_addr()?;
@@ -58,6 +61,10 @@ impl PeerPort {
     }
 
     /// Closes the connections to the peers and stops listening.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, connections to peers close; the port may stay open
+    /// until the runtime ends.
     pub async fn close(self) {
         self.keeper.abort();
         self.transport.close().await;

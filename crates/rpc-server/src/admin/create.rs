@@ -87,9 +87,10 @@ async fn make_replicas(
     let initialized = steps.iter().flatten().any(|step| step.initialized);
     if !initialized && let Some(failure) = steps.iter().find_map(|step| step.as_ref().err()) {
         let failure = failure.clone();
-        let mine = node_ids.iter().zip(&steps).filter(|(_, step)| {
-            step.as_ref().is_ok_and(|step| step.created)
-        });
+        let mine = node_ids
+            .iter()
+            .zip(&steps)
+            .filter(|(_, step)| step.as_ref().is_ok_and(|step| step.created));
         take_back(replicas, id, mine.map(|(node_id, _)| *node_id)).await;
         return Err(failure);
     }
@@ -121,13 +122,13 @@ async fn initialize(
     Ok(())
 }
 
-/// Looks until the group has a leader that the preferred replica knows, for a
-/// bounded time: the partition exists in any case.
+/// Looks until every replica knows the leader, so that any node takes the first
+/// write; for a bounded time, because the partition exists in any case.
 async fn await_leader(replicas: &Replicas, id: PartitionId, node_ids: &[NodeId]) -> Survey {
     let until = Instant::now() + LEADER_WAIT;
     loop {
         let survey = Survey::of(replicas, id, node_ids.iter().copied()).await;
-        if survey.leader().is_some() || Instant::now() >= until {
+        if survey.agrees() || Instant::now() >= until {
             return survey;
         }
         sleep(PAUSE).await;

@@ -58,11 +58,14 @@ async fn readyz(State(pages): State<Pages>, RawQuery(query): RawQuery) -> Respon
     let report = pages.context.gate().report();
     let draining = status::is_draining(&pages.context);
     let ready = report.ready && !draining;
-    let verbose = query.as_deref().unwrap_or_default().split('&').any(|key| {
-        key == "verbose" || key.starts_with("verbose=")
-    });
+    let verbose = query
+        .as_deref()
+        .unwrap_or_default()
+        .split('&')
+        .any(|key| key == "verbose" || key.starts_with("verbose="));
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let text = if verbose { every_reason(&report, draining, ready) } else { verdict(&report, draining) };
+    let text =
+        if verbose { every_reason(&report, draining, ready) } else { verdict(&report, draining) };
     (code, text).into_response()
 }
 
@@ -88,7 +91,11 @@ fn every_reason(report: &Report, draining: bool, ready: bool) -> String {
         };
         lines.push(format!(
             "[{mark}]{} {word}: {}/{} done, {} failed, {} waived",
-            stage.stage, stage.units_done, stage.units_total, stage.units_failed, stage.units_waived
+            stage.stage,
+            stage.units_done,
+            stage.units_total,
+            stage.units_failed,
+            stage.units_waived
         ));
     }
     let lists = [

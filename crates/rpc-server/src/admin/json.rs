@@ -16,6 +16,13 @@ const REPLICAS_MAX: usize = 1000;
 pub(super) fn status(context: &NodeContext) -> Value {
     let now = status::of(context);
     let started_at = now.started_at.unwrap_or_default();
+    let connected = context.peers().connected();
+    let peer = |peer: &v1::Node| {
+        let is_connected = connected.iter().any(|node_id| node_id.get() == peer.node_id);
+        let mut peer = node(peer);
+        peer["connected"] = is_connected.into();
+        peer
+    };
     json!({
         "cluster_id": now.cluster_id,
         "node": now.node.as_ref().map(node),
@@ -31,7 +38,7 @@ pub(super) fn status(context: &NodeContext) -> Value {
         },
         "apply_lag_entries": now.apply_lag_entries,
         "disks": now.disks.iter().map(disk).collect::<Vec<_>>(),
-        "peers": now.peers.iter().map(node).collect::<Vec<_>>(),
+        "peers": now.peers.iter().map(peer).collect::<Vec<_>>(),
         "startup": context.gate().report(),
         "replicas": replicas(context),
     })

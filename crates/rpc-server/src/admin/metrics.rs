@@ -26,7 +26,14 @@ const SECONDS: [f64; 16] = [
 const UPKEEP: Duration = Duration::from_secs(5);
 /// The states of a unit, in the order of the report's counts.
 const STATES: [&str; 9] = [
-    "waiting", "loading", "loaded", "checking", "checked", "electing", "ready", "waived",
+    "waiting",
+    "loading",
+    "loaded",
+    "checking",
+    "checked",
+    "electing",
+    "ready",
+    "waived",
     "quarantined",
 ];
 
@@ -78,6 +85,7 @@ fn describe() {
     );
     describe_gauge!(metric::STARTUP_PARTITIONS, "Partitions by how far their start has come.");
     describe_gauge!(metric::READY, "1 while the gate is open and the node is not draining.");
+    describe_gauge!(metric::PEERS, "Known nodes by whether the Raft stream to them is open.");
     describe_gauge!(metric::PARTITION_LEADERS, "Partitions that this node leads.");
     describe_gauge!(
         metric::APPLY_LAG,
@@ -104,6 +112,9 @@ fn gauges(context: &NodeContext) {
     let totals = context.host().map(|host| status::totals(&host.list())).unwrap_or_default();
     let ready = context.gate().is_open() && !status::is_draining(context);
     gauge!(metric::READY).set(f64::from(u8::from(ready)));
+    let (peers, connected) = (context.peers().node_ids().len(), context.peers().connected().len());
+    gauge!(metric::PEERS, "state" => "connected").set(count(connected as u64));
+    gauge!(metric::PEERS, "state" => "away").set(count(peers.saturating_sub(connected) as u64));
     gauge!(metric::PARTITION_LEADERS).set(count(totals.leaders));
     gauge!(metric::APPLY_LAG).set(count(totals.apply_lag_entries));
 }

@@ -1,24 +1,24 @@
 //! The admin port's services and pages.
 
-mod partition;
-mod target;
-mod survey;
-mod resolve;
+mod change;
 mod create;
 mod delete;
-mod change;
+mod partition;
 mod recover;
+mod resolve;
+mod survey;
+mod target;
 mod verify;
 
 mod node;
-mod status;
 mod report;
 mod safe_to_stop;
+mod status;
 
 pub(crate) mod http;
 mod json;
 mod metrics;
 
+pub use metrics::Metrics;
 pub(crate) use node::Service as NodeService;
 pub(crate) use partition::Service as PartitionService;
-pub use metrics::Metrics;

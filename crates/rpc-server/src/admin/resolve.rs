@@ -8,8 +8,8 @@ use futures::future::try_join_all;
 use partition_types::NodeId;
 
 use super::target::node_not_found;
-use crate::peer::introduce;
 use crate::context::NodeContext;
+use crate::peer::introduce;
 use crate::status::Failure;
 
 /// More replicas than anybody needs.

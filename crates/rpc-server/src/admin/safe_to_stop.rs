@@ -60,8 +60,8 @@ impl Group {
 
     /// Why the group cannot spare the node.
     fn blocker(&self, sound: &BTreeMap<(u64, u64), u64>) -> Option<v1::SafeToStopBlocker> {
-        // Of the whole group, the node counted in.
-        let quorum = (self.others.len() + 1) / 2 + 1;
+        let group = self.others.len() + 1;
+        let quorum = group / 2 + 1;
         let caught_up = self.others.iter().filter(|voter| {
             let applied = sound.get(&(**voter, self.partition_id));
             applied.is_some_and(|applied| applied + LAG_MAX >= self.committed_index)
@@ -72,7 +72,9 @@ impl Group {
         }
         let reason = match self.others.len() {
             0 => "the node is its only voter".to_owned(),
-            others => format!("{caught_up} of {others} other voters are caught up, {quorum} needed"),
+            others => {
+                format!("{caught_up} of {others} other voters are caught up, {quorum} needed")
+            }
         };
         Some(v1::SafeToStopBlocker { partition_id: self.partition_id, reason })
     }
@@ -96,7 +98,9 @@ async fn sound_replicas(replicas: &Replicas, groups: &[Group]) -> BTreeMap<(u64,
     let mut sound = BTreeMap::new();
     for (voter, described) in join_all(answers).await.into_iter().flatten() {
         for described in described {
-            let Some(status) = described.replica.and_then(|replica| replica.status) else { continue };
+            let Some(status) = described.replica.and_then(|replica| replica.status) else {
+                continue;
+            };
             if status.state == i32::from(v1::PartitionState::Ready) {
                 sound.insert((voter, described.partition_id), status.applied_index);
             }

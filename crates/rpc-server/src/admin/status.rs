@@ -59,14 +59,14 @@ pub(super) fn of(context: &NodeContext) -> v1::GetStatusResponse {
         partitions_waived: counts.waived as u64,
         leaders: totals.leaders,
         apply_lag_entries: totals.apply_lag_entries,
-        disks: disks.into_iter().map(disk).collect(),
+        disks: disks.iter().map(disk).collect(),
         peers: context.peers().nodes(),
         started_at: timestamp(context.started_at()),
         draining,
     }
 }
 
-fn disk(disk: DiskStatus) -> v1::DiskStatus {
+fn disk(disk: &DiskStatus) -> v1::DiskStatus {
     v1::DiskStatus {
         path: disk.path.display().to_string(),
         total_bytes: disk.total_bytes,

@@ -78,6 +78,12 @@ impl Survey {
         NodeId::new(best.leader_node_id).ok()
     }
 
+    /// Whether every replica that answered names the same leader.
+    pub(super) fn agrees(&self) -> bool {
+        let Some(leader) = self.leader() else { return false };
+        self.answers().all(|said| said.leader_node_id == leader.get())
+    }
+
     /// The members by the replica that knows most: one that leads, else the one
     /// with the highest commit index.
     pub(super) fn best(&self) -> Option<&v1::DescribeReplicaResponse> {

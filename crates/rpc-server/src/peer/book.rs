@@ -6,7 +6,7 @@
 //! another incarnation than the better source has is refused: its disk is not
 //! the one that the groups count on.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -60,6 +60,7 @@ struct Known {
     incarnation: Incarnation,
     source: Source,
     forward: Option<Channel>,
+    connected: bool,
 }
 
 /// Why a node is not let in.
@@ -126,11 +127,6 @@ impl PeerBook {
     /// This node, as it introduces itself.
     pub(crate) fn local(&self) -> v1::Node {
         self.inner.local.read().clone()
-    }
-
-    /// This node's id.
-    pub(crate) fn node_id(&self) -> NodeId {
-        self.inner.node_id
     }
 
     /// Peer addresses that the configuration names.
@@ -205,7 +201,7 @@ impl PeerBook {
                 return Ok(node_id);
             }
         }
-        nodes.insert(node_id, Known { node, incarnation, source, forward: None });
+        nodes.insert(node_id, Known { node, incarnation, source, forward: None, connected: false });
         drop(nodes);
         self.tick();
         Ok(node_id)
@@ -243,6 +239,19 @@ impl PeerBook {
     /// The ids of the other nodes.
     pub(crate) fn node_ids(&self) -> Vec<NodeId> {
         self.inner.nodes.read().keys().copied().collect()
+    }
+
+    /// Says whether the Raft stream to a node is open.
+    pub(super) fn set_connected(&self, node_id: NodeId, connected: bool) {
+        if let Some(known) = self.inner.nodes.write().get_mut(&node_id) {
+            known.connected = connected;
+        }
+    }
+
+    /// The nodes to which the Raft stream is open.
+    pub(crate) fn connected(&self) -> BTreeSet<NodeId> {
+        let nodes = self.inner.nodes.read();
+        nodes.iter().filter(|(_, known)| known.connected).map(|(node_id, _)| *node_id).collect()
     }
 
     /// The incarnation a node is known in.
@@ -357,7 +366,7 @@ impl Known {
 mod tests {
     use super::*;
 
-    const HERE: u64 = 1;
+    const HERE: u8 = 1;
 
     fn book() -> PeerBook {
         let address = "127.0.0.1:0".parse().expect("an address");
@@ -371,10 +380,10 @@ mod tests {
             request_timeout: std::time::Duration::from_secs(1),
             seeds: Vec::new(),
             cluster_id: "test".parse().expect("a cluster id"),
-            node_id: NodeId::new(HERE).expect("above 0"),
+            node_id: NodeId::new(HERE.into()).expect("above 0"),
             version: "0".to_owned(),
         });
-        book.set_incarnation(Incarnation::from_bytes([HERE as u8; 16]));
+        book.set_incarnation(Incarnation::from_bytes([HERE; 16]));
         book
     }
 
@@ -395,7 +404,10 @@ mod tests {
         assert_eq!(met.expect("something is told").is_ok(), let_in, "{told:?}");
         let node_id = NodeId::new(told[0].0.node_id).expect("above 0");
         let now = book.node(node_id).expect("the node is known");
-        assert_eq!((now.incarnation.as_ref(), now.peer_address.as_str()), (&[known.0; 16][..], known.1));
+        assert_eq!(
+            (now.incarnation.as_ref(), now.peer_address.as_str()),
+            (&[known.0; 16][..], known.1)
+        );
     }
 
     #[test]
@@ -415,9 +427,9 @@ mod tests {
     #[test]
     fn our_own_id_is_ours() {
         let book = book();
-        let ourselves = book.meet(node(HERE, HERE as u8, "x"), Source::FirstHand);
-        assert_eq!(ourselves.map(NodeId::get), Ok(HERE));
-        let twin = book.meet(node(HERE, 7, "x"), Source::FirstHand);
+        let ourselves = book.meet(node(HERE.into(), HERE, "x"), Source::FirstHand);
+        assert_eq!(ourselves.map(NodeId::get), Ok(HERE.into()));
+        let twin = book.meet(node(HERE.into(), 7, "x"), Source::FirstHand);
         assert!(matches!(twin, Err(Stranger::OurId(_))), "{twin:?}");
         assert!(book.nodes().is_empty());
     }

@@ -16,7 +16,7 @@ const FRAME_BYTES: u32 = 256 << 10;
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A peer that vanished without a word is noticed after the sum of the two.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A peer port to dial.
 pub(super) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {

@@ -270,8 +270,7 @@ fn entries_from_wire(records: Vec<Bytes>) -> Result<Vec<Entry>, Malformed> {
     records
         .into_iter()
         .map(|record| {
-            decode_entry(record)
-                .map_err(|source| Malformed::Record { what: "a log entry", source })
+            decode_entry(record).map_err(|source| Malformed::Record { what: "a log entry", source })
         })
         .collect()
 }

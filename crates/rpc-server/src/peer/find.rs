@@ -27,7 +27,11 @@ pub(super) struct Finder {
 
 impl Finder {
     /// Asks every peer at once. `None`: none that answered knows.
-    pub(super) async fn ask(&self, book: &PeerBook, partition_id: PartitionId) -> Option<v1::Route> {
+    pub(super) async fn ask(
+        &self,
+        book: &PeerBook,
+        partition_id: PartitionId,
+    ) -> Option<v1::Route> {
         let answer = {
             let mut asking = self.asking.lock();
             let question = || ask_all(book.clone(), partition_id).boxed().shared();

@@ -28,8 +28,7 @@ pub(super) fn verify(book: &PeerBook, metadata: &MetadataMap) -> Result<NodeId, 
     let text = |key| metadata.get(key).and_then(|value| value.to_str().ok());
     let unsigned = || Failure::new(Reason::InvalidRequest, "the call does not say who calls");
     let cluster_id = text(CLUSTER_ID).ok_or_else(unsigned)?;
-    let node_id: NodeId =
-        text(NODE_ID).and_then(|text| text.parse().ok()).ok_or_else(unsigned)?;
+    let node_id: NodeId = text(NODE_ID).and_then(|text| text.parse().ok()).ok_or_else(unsigned)?;
     let incarnation = metadata
         .get_bin(INCARNATION)
         .and_then(|value| value.to_bytes().ok())
@@ -64,9 +63,9 @@ impl From<Stranger> for Failure {
     fn from(stranger: Stranger) -> Self {
         let reason = match &stranger {
             Stranger::NotANode(_) => Reason::InvalidRequest,
-            Stranger::ForeignCluster { .. } | Stranger::OurId(_) | Stranger::OtherIncarnation { .. } => {
-                Reason::IncarnationMismatch
-            }
+            Stranger::ForeignCluster { .. }
+            | Stranger::OurId(_)
+            | Stranger::OtherIncarnation { .. } => Reason::IncarnationMismatch,
         };
         Failure::new(reason, stranger.to_string())
     }

@@ -236,7 +236,9 @@ mod tests {
         lane.deliver(v1::RaftResponse { replies: replies.collect() });
         for (caller, partition_id) in callers.into_iter().zip(1..) {
             let reply = caller.await.expect("no panic").expect("a reply");
-            let Some(v1::raft_reply::Body::Refused(refused)) = reply.body else { panic!("{reply:?}") };
+            let Some(v1::raft_reply::Body::Refused(refused)) = reply.body else {
+                panic!("{reply:?}")
+            };
             assert_eq!(refused.message, format!("{partition_id}"));
         }
         assert!(lane.waiting.lock().callers.is_empty());
@@ -246,7 +248,9 @@ mod tests {
     async fn batches_are_bounded_and_light_calls_go_first() {
         let (lane, sent) = lane();
         let mut sent = pin!(sent);
-        for (partition_id, len_bytes) in [(1, BATCH_BYTES - 1), (2, 2), (3, 3 * BATCH_BYTES), (4, 0)] {
+        for (partition_id, len_bytes) in
+            [(1, BATCH_BYTES - 1), (2, 2), (3, 3 * BATCH_BYTES), (4, 0)]
+        {
             let lane = Arc::clone(&lane);
             tokio::spawn(async move { lane.exchange(call(partition_id, len_bytes)).await });
             tokio::task::yield_now().await;

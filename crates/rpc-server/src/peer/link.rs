@@ -125,7 +125,7 @@ impl Link {
             Err(broken) => return broken,
         };
         let (lane, batches) = Lane::open(incarnation);
-        let up = Up { link: self, lane };
+        let up = Up { link: self, book, lane };
         let mut request = tonic::Request::new(batches);
         identity::sign(book, request.metadata_mut());
         let replies = match timeout(HANDSHAKE_TIMEOUT, peer.raft(request)).await {
@@ -212,12 +212,14 @@ pub(super) async fn dial(
 /// A link that is up, until this is dropped.
 struct Up<'a> {
     link: &'a Link,
+    book: &'a PeerBook,
     lane: Arc<Lane>,
 }
 
 impl Up<'_> {
     fn announce(&self) {
         *self.link.lane.write() = Some(Arc::clone(&self.lane));
+        self.book.set_connected(self.link.node_id, true);
     }
 
     async fn receive(&self, mut replies: Streaming<v1::RaftResponse>) -> Broken {
@@ -234,6 +236,7 @@ impl Up<'_> {
 impl Drop for Up<'_> {
     fn drop(&mut self) {
         *self.link.lane.write() = None;
+        self.book.set_connected(self.link.node_id, false);
         self.lane.close();
     }
 }

@@ -6,24 +6,24 @@
 //! partitions go over a second connection.
 
 mod book;
-mod routes;
 mod find;
 mod keeper;
+mod routes;
 
-mod transport;
-mod links;
-mod link;
-mod hello;
-mod lane;
 mod channel;
+mod hello;
 mod identity;
+mod lane;
+mod link;
+mod links;
+mod transport;
 
-mod service;
-mod raft_stream;
-mod groups;
-mod snapshot;
-mod replica;
 mod describe;
+mod groups;
+mod raft_stream;
+mod replica;
+mod service;
+mod snapshot;
 
 mod convert;
 

@@ -90,7 +90,11 @@ where
 }
 
 /// One call, within the time its sender waits for the reply.
-fn work(from: NodeId, groups: &dyn Groups, call: v1::RaftCall) -> BoxFuture<'static, v1::RaftReply> {
+fn work(
+    from: NodeId,
+    groups: &dyn Groups,
+    call: v1::RaftCall,
+) -> BoxFuture<'static, v1::RaftReply> {
     let call_id = call.call_id;
     let limit = Duration::from_millis(call.timeout_ms.into());
     let reply = match convert::call_from_wire(call) {

@@ -85,10 +85,8 @@ fn failed(status: &Status) -> TransportError {
 pub(super) async fn receive_header(
     messages: &mut Streaming<v1::InstallSnapshotRequest>,
 ) -> Result<SnapshotHeader, Refusal> {
-    let refuse = |message: &str| Refusal {
-        reason: Reason::InvalidRequest,
-        message: message.to_owned(),
-    };
+    let refuse =
+        |message: &str| Refusal { reason: Reason::InvalidRequest, message: message.to_owned() };
     let first = timeout(STALL, messages.message()).await;
     let first = first.map_err(|_| refuse("no header came"))?;
     let first = first.map_err(|status| refuse(status.message()))?;

@@ -13,9 +13,7 @@ use datanode_proto::v1::peer_service_server::PeerServiceServer;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use parking_lot::Mutex;
-use partition_types::{
-    Incarnation, LogId, Member, NodeId, PartitionId, Reason, Vote,
-};
+use partition_types::{Incarnation, LogId, Member, NodeId, PartitionId, Reason, Vote};
 use raft_glue::{
     AppendReply, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
 };
@@ -48,12 +46,14 @@ fn log_id(index: u64) -> LogId {
     LogId { term: 3, leader: Some(node_id(1)), index }
 }
 
+/// The chunks of a snapshot, or how it broke.
+type Received = Result<Vec<Bytes>, String>;
+
 /// Groups that note what came and answer by rule.
 #[derive(Default)]
 struct Recorder {
     came: Mutex<Vec<(NodeId, PartitionId, RaftRequest)>>,
-    /// The chunks of each snapshot, or how it broke.
-    snapshots: Arc<Mutex<Vec<Result<Vec<Bytes>, String>>>>,
+    snapshots: Arc<Mutex<Vec<Received>>>,
 }
 
 impl Groups for Recorder {
@@ -157,8 +157,8 @@ impl Node {
             Arc::clone(&groups) as Arc<dyn Groups>,
             closing.clone(),
         );
-        let service = PeerServiceServer::new(service)
-            .max_decoding_message_size(message_len_max(MAX_MESSAGE));
+        let service =
+            PeerServiceServer::new(service).max_decoding_message_size(message_len_max(MAX_MESSAGE));
         let serving = server().add_service(service).serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             closing.clone().cancelled_owned(),

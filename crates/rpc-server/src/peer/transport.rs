@@ -8,9 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use partition_types::{Incarnation, Member, NodeId, PartitionId, Reason, Vote};
-use raft_glue::{
-    RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
-};
+use raft_glue::{RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError};
 
 use tokio::sync::mpsc;
 

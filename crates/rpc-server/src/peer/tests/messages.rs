@@ -19,7 +19,7 @@ fn vote(term: u64) -> Vote {
 
 /// An entry with this much payload.
 fn entry(index: u64, len_bytes: usize) -> Entry {
-    let data = Bytes::from((0..len_bytes).map(|i| (i * 31 % 251) as u8).collect::<Vec<_>>());
+    let data: Bytes = (0..=250u8).cycle().take(len_bytes).collect();
     let crc32c = Crc32c::of(&data);
     let op = Op::Put { data, crc32c };
     Entry {
