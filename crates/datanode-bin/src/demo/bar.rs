@@ -12,7 +12,11 @@ pub(super) fn count(what: &'static str, total: u64) -> ProgressBar {
 
 /// A bar that counts bytes.
 pub(super) fn bytes(what: &'static str, total: u64) -> ProgressBar {
-    bar(what, total, "{msg:>12} {bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {elapsed}")
+    bar(
+        what,
+        total,
+        "{msg:>12} {bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {elapsed}",
+    )
 }
 
 /// A line that says what goes on.

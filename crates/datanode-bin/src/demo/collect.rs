@@ -108,8 +108,11 @@ mod tests {
 
     fn check(dir: &Path, limits: Limits, expected: &[&str], skipped: u64) {
         let tree = collect(dir, limits).unwrap();
-        let paths: Vec<_> =
-            tree.files.iter().map(|f| f.path.strip_prefix(dir).unwrap().to_str().unwrap()).collect();
+        let paths: Vec<_> = tree
+            .files
+            .iter()
+            .map(|f| f.path.strip_prefix(dir).unwrap().to_str().unwrap())
+            .collect();
         assert_eq!(paths, expected);
         assert_eq!(tree.skipped, skipped);
         assert_eq!(tree.len_bytes, tree.files.iter().map(|file| file.len_bytes).sum::<u64>());

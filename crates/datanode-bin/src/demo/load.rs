@@ -164,7 +164,9 @@ async fn append(shared: Shared, worker: usize) -> Vec<Promise> {
             }
             Ok(written) => {
                 let (at, expected) = (written.offset, promise.size);
-                let what = format!("partition {partition_id}, extent {extent_id}: append went to {at}, not {expected}");
+                let what = format!(
+                    "partition {partition_id}, extent {extent_id}: append went to {at}, not {expected}"
+                );
                 shared.faults().mismatch(&what);
                 break;
             }

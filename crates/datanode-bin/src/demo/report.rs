@@ -123,16 +123,25 @@ impl Report {
         writeln!(out, "{nodes} nodes, {partitions} partitions × {replicas} replicas")?;
         writeln!(out, "{}\n", amount(self.files, self.bytes))?;
         let mut rows = Rows::new(&["", ">TOOK", ">MB/s"]);
-        let phases =
-            [("stored", self.store), ("read back", self.read_back), ("read again", self.read_again)];
+        let phases = [
+            ("stored", self.store),
+            ("read back", self.read_back),
+            ("read again", self.read_again),
+        ];
         for (name, Phase { seconds, mb_s }) in phases {
             rows.push([name.to_owned(), format!("{seconds:.1} s"), format!("{mb_s:.1}")]);
         }
         rows.write(&mut out)?;
         writeln!(out)?;
         let mut rows = Rows::new(&[
-            "RESTART", "SIGNAL", ">DOWN AFTER", ">EXEC → LISTEN", ">READS", ">WRITES",
-            ">CLIENT ERRORS", ">SLOWEST REQUEST",
+            "RESTART",
+            "SIGNAL",
+            ">DOWN AFTER",
+            ">EXEC → LISTEN",
+            ">READS",
+            ">WRITES",
+            ">CLIENT ERRORS",
+            ">SLOWEST REQUEST",
         ]);
         for row in &self.restarts {
             rows.push([

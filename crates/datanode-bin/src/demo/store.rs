@@ -35,7 +35,9 @@ pub(super) async fn store(
             let stored = store_one(client, &source, *partition_id).await;
             bar.inc(source.len_bytes);
             match stored {
-                Ok(extent_id) => Some(StoredFile { source, partition_id: *partition_id, extent_id }),
+                Ok(extent_id) => {
+                    Some(StoredFile { source, partition_id: *partition_id, extent_id })
+                }
                 Err(fault) => {
                     faults.lock().expect("no panics under it").client_error(&fault);
                     None

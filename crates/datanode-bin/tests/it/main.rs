@@ -1,5 +1,15 @@
 //! The program from the outside.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 mod config;
+mod fixture;
 mod node;
+
 mod serve;
+
+mod bad_input;
+mod commands;
+mod data;
+mod demo;
+mod kill;
