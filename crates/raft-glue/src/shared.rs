@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use partition_store::Store;
@@ -91,14 +92,14 @@ impl Shared {
 }
 
 fn raft_config(config: &HostConfig) -> openraft::Config {
-    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (election_timeout_min, election_timeout_max) = election_timeouts_ms(config);
     openraft::Config {
         cluster_name: "datanode".to_owned(),
         heartbeat_interval: ms(config.heartbeat_interval),
-        election_timeout_min: ms(config.election_timeout.0),
-        election_timeout_max: ms(config.election_timeout.1),
+        election_timeout_min,
+        election_timeout_max,
         // Followers that acknowledge entries need no heartbeat besides.
-        heartbeat_min_interval: Some(ms(config.heartbeat_interval) / 2),
+        heartbeat_min_interval: Some(heartbeat_min_interval_ms(config)),
         // The fence: see `fence`.
         enable_elect: false,
         enable_leader_restore: Some(false),
@@ -108,5 +109,66 @@ fn raft_config(config: &HostConfig) -> openraft::Config {
         snapshot_policy: openraft::SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
         ..openraft::Config::default()
+    }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn heartbeat_min_interval_ms(config: &HostConfig) -> u64 {
+    ms(config.heartbeat_interval) / 2
+}
+
+/// What openraft has to be told so that a replica campaigns when it has heard of
+/// no leader for a random time between the two of `config`.
+///
+/// openraft waits for the leader's lease, which is its largest election timeout,
+/// *and then* for a random time between its two: from `max + min` to `2 * max`.
+fn election_timeouts_ms(config: &HostConfig) -> (u64, u64) {
+    let heartbeat = ms(config.heartbeat_interval);
+    // openraft refuses less: two heartbeats can be so far apart, and a tick
+    // (13/64 of the interval) may come late.
+    let shortest = heartbeat + heartbeat_min_interval_ms(config) + heartbeat * 13 / 64 + 2;
+    let (min, max) = config.election_timeout;
+    let openraft_max = (ms(max) / 2).max(shortest + heartbeat / 2 + 1);
+    let openraft_min = ms(min).saturating_sub(openraft_max).max(shortest);
+    (openraft_min, openraft_max.max(openraft_min + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use partition_types::{Incarnation, Member};
+
+    use super::*;
+
+    #[test]
+    fn campaigns_between_the_configured_times() {
+        let address = String::new;
+        let member = Member {
+            incarnation: Incarnation::random(),
+            peer_address: address(),
+            client_address: address(),
+            admin_address: address(),
+        };
+        let node_id = NodeId::new(1).unwrap();
+        for (heartbeat, min, max) in
+            [(500, 2000, 4000), (100, 300, 600), (500, 1000, 2000), (10, 20, 25), (50, 5000, 5001)]
+        {
+            let config = HostConfig {
+                heartbeat_interval: Duration::from_millis(heartbeat),
+                election_timeout: (Duration::from_millis(min), Duration::from_millis(max)),
+                ..HostConfig::new(node_id, member.clone())
+            };
+            raft_config(&config).validate().expect("openraft takes it");
+            let (openraft_min, openraft_max) = election_timeouts_ms(&config);
+            let earliest = openraft_max + openraft_min;
+            let latest = 2 * openraft_max;
+            assert!(earliest >= min, "{heartbeat} {min} {max}: {earliest}");
+            // Where heartbeats leave room for it.
+            if max >= 5 * heartbeat {
+                assert!(latest <= max + 1, "{heartbeat} {min} {max}: {latest}");
+            }
+        }
     }
 }
