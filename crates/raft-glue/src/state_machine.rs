@@ -50,16 +50,15 @@ impl StateMachine {
         (Self { state, log, applied_next }, watch)
     }
 
-    fn current(&self) -> io::Result<Option<RaftSnapshot>> {
-        let Some(applied) = self.state.applied() else { return Ok(None) };
+    fn current(&self) -> io::Result<RaftSnapshot> {
         let (log_id, membership) = self.state.membership();
-        Ok(Some(RaftSnapshot {
+        Ok(RaftSnapshot {
             meta: RaftSnapshotMeta {
-                last_log_id: Some(to_raft_log_id(applied)),
+                last_log_id: self.state.applied().map(to_raft_log_id),
                 last_membership: to_raft_stored_membership(log_id, &membership)?,
             },
             snapshot: SnapshotData::Lazy(self.state.snapshot()),
-        }))
+        })
     }
 
     async fn apply_batch(&self, batch: &mut Batch) -> io::Result<()> {
@@ -140,7 +139,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<RaftSnapshot>> {
-        self.current()
+        self.state.applied().map(|_| self.current()).transpose()
     }
 }
 
@@ -155,15 +154,12 @@ async fn stage(state: &PartitionState, source: SnapshotSource) -> io::Result<Sta
 }
 
 /// "Builds" the snapshot that the state was when the builder was asked for.
-pub(crate) struct LazyBuilder(Option<io::Result<Option<RaftSnapshot>>>);
+pub(crate) struct LazyBuilder(Option<io::Result<RaftSnapshot>>);
 
 impl RaftSnapshotBuilder<TypeConfig> for LazyBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<RaftSnapshot> {
-        self.0
-            .take()
-            .expect("a builder builds once")?
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "nothing is applied yet"))
+        self.0.take().expect("a builder builds once")
     }
 }
