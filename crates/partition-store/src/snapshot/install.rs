@@ -47,8 +47,8 @@ impl PartitionState {
 }
 
 fn install(shared: &Shared, staged: StagedSnapshot) -> io::Result<()> {
-    if staged.space.partition_id != shared.id {
-        return Err(invalid("the snapshot is of another partition"));
+    if !std::ptr::eq(staged.beside.as_ptr(), shared) {
+        return Err(invalid("the snapshot is staged beside another state"));
     }
     let (old, old_bytes) = {
         let mut machine = shared.machine.lock();

@@ -1,8 +1,8 @@
 //! The receiving side: a thread that stages the stream beside the current
 //! state and owns what it staged until it is installed or dropped.
 
-use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::{fmt, io};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -21,8 +21,9 @@ pub struct SnapshotSink {
 }
 
 /// A complete snapshot beside the current state. Dropping it discards it.
-#[derive(Debug)]
 pub struct StagedSnapshot {
+    /// Beside whose state it is.
+    pub(super) beside: Weak<Shared>,
     pub(super) space: Space,
     pub(super) state: StateRecord,
     /// Told that the generation is in use; when it is dropped untold, the
@@ -87,12 +88,21 @@ impl SnapshotSink {
     }
 }
 
+impl fmt::Debug for StagedSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StagedSnapshot")
+            .field("space", &self.space)
+            .field("last", &self.state.applied)
+            .finish_non_exhaustive()
+    }
+}
+
 fn gone() -> io::Error {
     io::Error::other("the snapshot was refused before")
 }
 
 /// The thread's work: stage, and discard unless it was installed.
-fn stage(shared: &Shared, mut steps: mpsc::Receiver<Step>) {
+fn stage(shared: &Arc<Shared>, mut steps: mpsc::Receiver<Step>) {
     let space = shared.machine.lock().reserve_generation();
     let mut stage = Stage { shared, receiver: Receiver::new(space), is_begun: false };
     let mut is_installed = false;
@@ -109,8 +119,12 @@ fn stage(shared: &Shared, mut steps: mpsc::Receiver<Step>) {
             }
             Step::Finish(done) => {
                 let (installed, verdict) = oneshot::channel();
-                let finished =
-                    stage.finish().map(|state| StagedSnapshot { space, state, installed });
+                let finished = stage.finish().map(|state| StagedSnapshot {
+                    beside: Arc::downgrade(shared),
+                    space,
+                    state,
+                    installed,
+                });
                 let _ = done.send(finished);
                 is_installed = verdict.blocking_recv().is_ok();
                 break;

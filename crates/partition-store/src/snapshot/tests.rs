@@ -338,3 +338,14 @@ async fn a_deleted_partition_takes_nothing() {
     assert!(images.iter().all(|image| keys(image) <= keys(&images[0])));
     assert_eq!(to.state.usage().extent_count, 1);
 }
+
+#[tokio::test]
+async fn a_snapshot_is_installed_where_it_was_staged() {
+    let (announced, chunks) = stream(&source().await).await;
+    let (here, there) = (Rig::new(), Rig::new());
+    let staged = stage(&here, &chunks).await.unwrap();
+    let error = install(&there, staged, announced).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert_eq!(there.state.applied(), None);
+    wait_for_keys(&here, 0).await;
+}
