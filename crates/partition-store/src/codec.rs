@@ -8,6 +8,8 @@
 
 mod entry;
 mod frame;
+#[cfg(test)]
+mod golden;
 mod log;
 mod manifest;
 mod member;

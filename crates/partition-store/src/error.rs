@@ -28,8 +28,8 @@ use partition_types::{ClusterId, NodeId, PartitionId};
 
 use crate::codec::CodecError;
 
-/// Why the store did not open. Nothing was changed on any disk, but that
-/// missing directories may have been made.
+/// Why the store did not open. No data was changed; what the directories and
+/// their identities say is looked at before anything is written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {

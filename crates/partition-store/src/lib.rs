@@ -8,24 +8,24 @@
 //!
 //! What is where on a disk is in [`keys`](self) and `codec`, and nowhere else.
 
-mod store;
-mod partition;
-mod log;
-mod state;
-mod snapshot;
 mod check;
+mod log;
+mod partition;
+mod snapshot;
+mod state;
+mod store;
 
+mod blocking;
 mod disk;
 mod identity;
 mod lock;
 mod manifest;
 mod space;
 mod writer;
-mod blocking;
 
-mod keys;
 mod codec;
 mod engine;
+mod keys;
 
 mod error;
 mod metric;
@@ -40,7 +40,6 @@ pub use log::{LogBounds, PartitionLog};
 pub use partition::PartitionStore;
 pub use snapshot::{SnapshotReader, SnapshotSink, SnapshotSource, StagedSnapshot};
 pub use state::{
-    Damage, Frame, PartitionState, Problem, READ_LEN_MAX, ReadError, ReadOutcome, ReplicaSum,
-    Usage,
+    Damage, Frame, PartitionState, Problem, READ_LEN_MAX, ReadError, ReadOutcome, ReplicaSum, Usage,
 };
 pub use store::{DiskConfig, DiskStatus, LogWrites, ManifestEntry, Store, StoreConfig};

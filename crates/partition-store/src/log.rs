@@ -160,7 +160,7 @@ impl PartitionLog {
             let indexes = from_disk.indexes.clone();
             let read = move || read::read(engine.as_ref(), id, indexes, max_bytes);
             let found = self.pools.reads.run(read).await??;
-            if let Some(entries) = self.inner.complete(from_disk, found, range.end, max_bytes)? {
+            if let Some(entries) = self.inner.complete(&from_disk, found, range.end, max_bytes)? {
                 return Ok(entries);
             }
             // The log was truncated or purged meanwhile: look again.

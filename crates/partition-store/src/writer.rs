@@ -11,6 +11,8 @@
 mod done;
 mod group;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;

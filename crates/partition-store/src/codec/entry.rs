@@ -62,6 +62,7 @@ pub(crate) fn entry_value(entry: &Entry) -> Value {
 ///
 /// # Errors
 /// [`CodecError`] when the bytes are not an entry, or not whole.
+#[expect(clippy::needless_pass_by_value, reason = "what is decoded may keep the bytes")]
 pub fn decode_entry(record: Bytes) -> Result<Entry, CodecError> {
     frame::open(&record, VERSION, |_, body| {
         let log_id = body.log_id()?;

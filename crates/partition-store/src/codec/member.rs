@@ -22,6 +22,7 @@ pub fn encode_membership(membership: &Membership) -> Bytes {
 ///
 /// # Errors
 /// [`CodecError`] when the bytes are not a membership, or not whole.
+#[expect(clippy::needless_pass_by_value, reason = "what is decoded may keep the bytes")]
 pub fn decode_membership(record: Bytes) -> Result<Membership, CodecError> {
     frame::open(&record, VERSION, |_, body| read_membership(body))
 }

@@ -1,4 +1,4 @@
-//! The partitions of a disk that are in use.
+//! The partitions of a disk that are or were in use.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -9,12 +9,15 @@ use partition_types::PartitionId;
 use crate::log::LogInner;
 use crate::state::{self, PartitionState};
 
-/// Handles that somebody has. They are not kept alive from here.
+/// What was loaded since the start.
+///
+/// Logs are kept, a few hundred bytes each: one may have a commit index that the
+/// disk does not have yet, when nobody holds it any more. States are not.
 #[derive(Default)]
 pub(crate) struct Loaded(Mutex<BTreeMap<PartitionId, Handles>>);
 
 struct Handles {
-    log: Weak<LogInner>,
+    log: Arc<LogInner>,
     state: Weak<state::Shared>,
 }
 
@@ -27,7 +30,7 @@ impl Handles {
 impl Loaded {
     pub(crate) fn get(&self, id: PartitionId) -> (Option<Arc<LogInner>>, Option<PartitionState>) {
         match self.0.lock().get(&id) {
-            Some(handles) => (handles.log.upgrade(), handles.state()),
+            Some(handles) => (Some(Arc::clone(&handles.log)), handles.state()),
             None => (None, None),
         }
     }
@@ -46,23 +49,30 @@ impl Loaded {
     ) -> (Arc<LogInner>, PartitionState) {
         let mut loaded = self.0.lock();
         let (log, state) = match loaded.get(&id) {
-            Some(handles) => {
-                (handles.log.upgrade().unwrap_or(log), handles.state().unwrap_or(state))
-            }
+            Some(handles) => (Arc::clone(&handles.log), handles.state().unwrap_or(state)),
             None => (log, state),
         };
-        let handles = Handles { log: Arc::downgrade(&log), state: Arc::downgrade(&state.shared) };
+        let handles = Handles { log: Arc::clone(&log), state: Arc::downgrade(&state.shared) };
         loaded.insert(id, handles);
         (log, state)
     }
 
-    /// Forgets a partition, and returns its log if that is in use.
-    pub(crate) fn remove(&self, id: PartitionId) -> Option<Arc<LogInner>> {
-        self.0.lock().remove(&id).and_then(|handles| handles.log.upgrade())
+    /// Forgets a partition, and returns what is left of it.
+    pub(crate) fn remove(
+        &self,
+        id: PartitionId,
+    ) -> (Option<Arc<LogInner>>, Option<PartitionState>) {
+        match self.0.lock().remove(&id) {
+            Some(handles) => {
+                let state = handles.state();
+                (Some(handles.log), state)
+            }
+            None => (None, None),
+        }
     }
 
     pub(crate) fn logs(&self) -> Vec<Arc<LogInner>> {
-        self.0.lock().values().filter_map(|handles| handles.log.upgrade()).collect()
+        self.0.lock().values().map(|handles| Arc::clone(&handles.log)).collect()
     }
 
     pub(crate) fn states(&self) -> Vec<PartitionState> {

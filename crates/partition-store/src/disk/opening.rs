@@ -34,6 +34,22 @@ pub(crate) struct OpenDisk {
 }
 
 impl OpenDisk {
+    /// Looks whether a directory that was made has its databases. Opening one
+    /// changes files, so this is asked of all directories first.
+    pub(crate) fn check_there(path: &Path, identity: &NodeRecord) -> Result<(), OpenError> {
+        match identity.phase {
+            Phase::Making => Ok(()),
+            Phase::Made => [Kind::Raft, Kind::Data].iter().try_for_each(|kind| {
+                let directory = path.join(kind.dir());
+                // The file that names all others: without it there is no database.
+                if directory.join("CURRENT").exists() {
+                    return Ok(());
+                }
+                Err(OpenError::DatabaseLost { path: directory, problem: "is gone" })
+            }),
+        }
+    }
+
     /// Opens the databases, making them if the directory is being made.
     pub(crate) fn open(
         path: &Path,
@@ -161,6 +177,7 @@ pub(crate) fn open_read_only(path: &Path) -> Result<ReadOnly, OpenError> {
     let Found::Identity(identity) = identity::read(path)? else {
         return Err(OpenError::IdentityMissing { path: path.to_owned() });
     };
+    OpenDisk::check_there(path, &identity)?;
     let raft = open_database(path, Kind::Raft, Mode::ReadOnly, &lock)?;
     let data = open_database(path, Kind::Data, Mode::ReadOnly, &lock)?;
     let manifest = read_manifest(path, &raft)?;
@@ -182,10 +199,6 @@ fn open_database(
     lock: &Arc<DirLock>,
 ) -> Result<Rocks, OpenError> {
     let directory = path.join(kind.dir());
-    // The file that names all others: without it there is no database.
-    if mode != Mode::Create && !directory.join("CURRENT").exists() {
-        return Err(OpenError::DatabaseLost { path: directory, problem: "is gone" });
-    }
     Rocks::open(path, kind, mode, Arc::clone(lock)).map_err(|error| engine_fault(&directory, error))
 }
 

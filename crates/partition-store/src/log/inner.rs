@@ -142,7 +142,7 @@ impl LogInner {
         }
     }
 
-    pub(super) fn append(
+    pub(crate) fn append(
         self: &Arc<Self>,
         entries: Vec<Entry>,
         done: Done,
@@ -206,8 +206,11 @@ impl LogInner {
             return Err(crate::writer::stopped());
         }
         state.bounds = bounds;
-        while let Some(entry) = state.tail.pop_back_if(|entry| entry.log_id.index >= from_index) {
+        while let Some(entry) = state.tail.back()
+            && entry.log_id.index >= from_index
+        {
             self.tail_bytes.take(entry.len_bytes());
+            state.tail.pop_back();
         }
         state.synced_next = state.synced_next.min(from_index);
         state.epoch += 1;
@@ -234,9 +237,7 @@ impl LogInner {
             return Err(crate::writer::stopped());
         }
         state.bounds = bounds;
-        while let Some(entry) = state.tail.pop_front_if(|entry| entry.log_id.index < next) {
-            self.tail_bytes.take(entry.len_bytes());
-        }
+        self.drop_tail(&mut state, next);
         state.synced_next = state.synced_next.max(next);
         state.epoch += 1;
         Ok(())
@@ -309,11 +310,18 @@ impl LogInner {
     pub(crate) fn release(&self, next_index: u64) {
         let mut state = self.state.lock();
         let end = next_index.min(state.synced_next);
-        while let Some(entry) = state.tail.pop_front_if(|entry| entry.log_id.index < end) {
-            self.tail_bytes.take(entry.len_bytes());
-        }
+        self.drop_tail(&mut state, end);
         if state.tail.is_empty() {
             state.tail.shrink_to(16);
+        }
+    }
+
+    fn drop_tail(&self, state: &mut State, next_index: u64) {
+        while let Some(entry) = state.tail.front()
+            && entry.log_id.index < next_index
+        {
+            self.tail_bytes.take(entry.len_bytes());
+            state.tail.pop_front();
         }
     }
 

@@ -50,7 +50,7 @@ impl LogInner {
     /// meanwhile, so that the two may not go together.
     pub(super) fn complete(
         &self,
-        asked: FromDisk,
+        asked: &FromDisk,
         found: Found,
         end: u64,
         max_bytes: usize,

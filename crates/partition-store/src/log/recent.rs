@@ -42,7 +42,11 @@ pub(crate) struct Recent {
 
 impl Recent {
     pub(crate) fn new(bytes: Arc<TailBytes>) -> Self {
-        Self { appends: VecDeque::new(), bytes, budget_bytes: BUDGET_BYTES }
+        Self::with_budget(bytes, BUDGET_BYTES)
+    }
+
+    pub(crate) fn with_budget(bytes: Arc<TailBytes>, budget_bytes: usize) -> Self {
+        Self { appends: VecDeque::new(), bytes, budget_bytes }
     }
 
     /// Remembers an append that ended before `next_index`.

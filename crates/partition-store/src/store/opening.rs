@@ -22,6 +22,9 @@ pub(super) fn open(config: StoreConfig) -> Result<Shared, OpenError> {
     metric::describe();
     let locks = lock(&config)?;
     let agreed = agree(&config)?;
+    for (disk, identity) in config.disks.iter().zip(&agreed.identities) {
+        OpenDisk::check_there(&disk.path, identity)?;
+    }
     for (nth, disk) in config.disks.iter().enumerate() {
         if !agreed.is_written[nth] {
             identity::write(&disk.path, &agreed.identities[nth])?;

@@ -86,6 +86,8 @@ impl Placed {
         let disk = &disks[nth];
         let revision = self.manifest.revision(id) + 1;
         if revision > 1 {
+            // A load may have come between an earlier deletion and its end.
+            retire(disk, id);
             let clean = (|| {
                 disk.delete_data(id)?;
                 disk.flush.now()
@@ -95,7 +97,9 @@ impl Placed {
         let placement = Some(Placement { disk: disk.id, created_with });
         let record = ManifestRecord { revision, placement };
         let mut batch = Batch::default();
-        Disk::delete_log(&mut batch, id);
+        if revision > 1 {
+            Disk::delete_log(&mut batch, id);
+        }
         manifest::put(&mut batch, id, &record);
         disk.writer.write(batch).map_err(|source| fault(disk, source))?;
         self.manifest.set(id, record);
@@ -117,9 +121,7 @@ impl Placed {
         let record = ManifestRecord { revision, placement: None };
         if let Some(nth) = home {
             let disk = &disks[nth];
-            if let Some(log) = disk.loaded.remove(id) {
-                log.close("the partition is deleted");
-            }
+            retire(disk, id);
             let mut batch = Batch::default();
             Disk::delete_log(&mut batch, id);
             manifest::put(&mut batch, id, &record);
@@ -176,6 +178,17 @@ impl Placed {
                 tracing::warn!(disk = %disk.path.display(), %error, "manifest not updated");
             }
         }
+    }
+}
+
+/// Whoever has a handle still must not write behind a deletion.
+fn retire(disk: &Disk, id: PartitionId) {
+    let (log, state) = disk.loaded.remove(id);
+    if let Some(log) = log {
+        log.close("the partition is deleted");
+    }
+    if let Some(state) = state {
+        state.close();
     }
 }
 

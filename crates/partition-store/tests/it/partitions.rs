@@ -1,0 +1,176 @@
+//! Partitions come and go: what the manifest says, and what is left of them.
+
+use partition_store::{LoadError, Store};
+use partition_types::Vote;
+
+use crate::fixture::{Node, append, entries, entry, members, partition, wait};
+
+fn ids(store: &Store) -> Vec<u64> {
+    store.manifest().iter().map(|entry| entry.partition_id.get()).collect()
+}
+
+#[test]
+fn creating_is_durable_and_happens_once() {
+    let node = Node::new(2);
+    let store = node.open();
+    for id in [5, 3, 9, 1] {
+        assert!(store.create(partition(id), members()).unwrap());
+        assert!(!store.create(partition(id), vec![]).unwrap(), "it is there already");
+    }
+    drop(store);
+    let store = node.open();
+    assert_eq!(ids(&store), [1, 3, 5, 9]);
+    for entry in store.manifest() {
+        assert_eq!(entry.created_with, members(), "in the order that was asked for");
+    }
+    let disks: Vec<_> = store.disks().iter().map(|disk| disk.partitions).collect();
+    assert_eq!(disks, [2, 2], "spread over the disks");
+    assert!(!store.create(partition(9), vec![]).unwrap());
+}
+
+#[test]
+fn an_unknown_partition_does_not_load() {
+    let node = Node::new(1);
+    let store = node.open();
+    assert!(matches!(store.load(partition(1)), Err(LoadError::Missing(_))));
+    assert!(!store.delete(partition(1)).unwrap());
+}
+
+#[test]
+fn what_is_deleted_never_comes_back() {
+    for is_closed in [false, true] {
+        let node = Node::new(2);
+        let store = node.open();
+        for id in 1..=3 {
+            store.create(partition(id), members()).unwrap();
+            let replica = store.load(partition(id)).unwrap();
+            append(replica.log(), (0..4).map(|index| entry(1, index, 5000)).collect());
+            let vote = Vote { term: 4, voted_for: None, committed: false };
+            wait(replica.log().save_vote(vote)).unwrap();
+            wait(replica.state().apply((0..4).map(|index| entry(1, index, 5000)).collect()))
+                .unwrap();
+            wait(replica.state().flush()).unwrap();
+        }
+        let held = store.load(partition(2)).unwrap();
+        assert!(store.delete(partition(2)).unwrap());
+        assert!(!store.delete(partition(2)).unwrap());
+        // A handle from before takes nothing any more.
+        held.log().append(vec![entry(1, 4, 10)], drop).unwrap_err();
+        wait(held.log().synced(3)).unwrap();
+        drop(held);
+        if is_closed {
+            store.close().unwrap();
+        } else {
+            drop(store);
+        }
+        let store = node.open();
+        assert_eq!(ids(&store), [1, 3]);
+        assert!(matches!(store.load(partition(2)), Err(LoadError::Missing(_))));
+        // One of the same id is another one.
+        assert!(store.create(partition(2), vec![]).unwrap());
+        let replica = store.load(partition(2)).unwrap();
+        assert_eq!((replica.log().vote(), entries(replica.log())), (None, vec![]));
+        assert_eq!(replica.state().applied(), None);
+        assert_eq!(replica.state().usage().extent_count, 0);
+        drop(replica);
+        drop(store);
+        // Nor does the old one come back under it.
+        let store = node.open();
+        let replica = store.load(partition(2)).unwrap();
+        assert_eq!((replica.log().vote(), entries(replica.log())), (None, vec![]));
+        assert_eq!(replica.state().applied(), None);
+        assert_eq!(store.load(partition(1)).unwrap().log().bounds().last.unwrap().index, 3);
+    }
+}
+
+#[test]
+fn loading_twice_is_one_partition() {
+    let node = Node::new(1);
+    let (store, first) = node.open_with(1);
+    let second = store.load(partition(1)).unwrap();
+    append(first.log(), vec![entry(1, 0, 10)]);
+    assert_eq!(entries(second.log()).len(), 1);
+    wait(second.state().apply(vec![entry(1, 0, 10)])).unwrap();
+    assert_eq!(first.state().applied(), second.state().applied());
+}
+
+#[test]
+fn what_another_load_left_in_memory_is_not_taken_for_durable() {
+    let node = Node::new(1);
+    let (store, replica) = node.open_with(1);
+    append(replica.log(), vec![entry(1, 0, 10)]);
+    wait(replica.state().apply(vec![entry(1, 0, 10)])).unwrap();
+    assert_eq!(replica.state().durable_applied(), None);
+    drop(replica);
+    let replica = store.load(partition(1)).unwrap();
+    let durable = replica.state().durable_applied();
+    drop((replica, store));
+    // As a crash leaves it.
+    let store = node.open();
+    assert!(store.load(partition(1)).unwrap().state().applied() >= durable);
+}
+
+#[test]
+fn a_flush_is_announced_and_makes_applied_durable() {
+    let node = Node::new(1);
+    let (store, replica) = node.open_with(1);
+    let flushed = store.flushed();
+    let before = *flushed.borrow();
+    append(replica.log(), vec![entry(1, 0, 10)]);
+    wait(replica.state().apply(vec![entry(1, 0, 10)])).unwrap();
+    store.flush().unwrap();
+    assert!(*flushed.borrow() > before);
+    assert_eq!(replica.state().durable_applied(), replica.state().applied());
+    drop((replica, store));
+    let (_store, replica) = node.open_with(1);
+    assert_eq!(replica.state().applied().map(|applied| applied.index), Some(0));
+}
+
+#[test]
+fn a_flush_comes_by_itself_when_enough_was_applied() {
+    let node = Node::new(1);
+    let (store, replica) = node.open_with(1);
+    let mut flushed = store.flushed();
+    flushed.mark_unchanged();
+    for index in 0..20 {
+        let applied = vec![entry(1, index, 4 << 20)];
+        append(replica.log(), applied.clone());
+        wait(replica.state().apply(applied)).unwrap();
+    }
+    wait(async { tokio::time::timeout(crate::fixture::SOON, flushed.changed()).await })
+        .expect("a flush")
+        .unwrap();
+    assert!(replica.state().durable_applied().is_some());
+}
+
+#[test]
+fn a_closed_store_refuses_everything_and_loses_nothing() {
+    let node = Node::new(1);
+    let (store, replica) = node.open_with(1);
+    append(replica.log(), vec![entry(1, 0, 10)]);
+    store.clone().close().unwrap();
+    replica.log().append(vec![entry(1, 1, 10)], drop).unwrap_err();
+    let vote = Vote { term: 1, voted_for: None, committed: false };
+    wait(replica.log().save_vote(vote)).unwrap_err();
+    store.create(partition(2), vec![]).unwrap_err();
+    store.flush().unwrap_err();
+    drop((store, replica));
+    let (_store, replica) = node.open_with(1);
+    assert_eq!(entries(replica.log()).len(), 1);
+}
+
+#[test]
+fn appends_stop_at_the_reserve() {
+    let node = Node::new(1);
+    let mut config = node.config();
+    config.disks[0].reserve_bytes = u64::MAX;
+    let store = Store::open(config).unwrap();
+    store.create(partition(1), vec![]).unwrap();
+    let replica = store.load(partition(1)).unwrap();
+    let full = replica.admit(1).unwrap_err();
+    assert!(full.to_string().contains("disk is full"), "{full}");
+    // What keeps the group going does not ask.
+    let vote = Vote { term: 1, voted_for: None, committed: false };
+    wait(replica.log().save_vote(vote)).unwrap();
+    assert!(store.delete(partition(1)).unwrap());
+}
