@@ -12,4 +12,5 @@ mod bad_input;
 mod commands;
 mod data;
 mod demo;
+mod foreign;
 mod kill;
