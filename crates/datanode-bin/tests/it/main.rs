@@ -1,6 +1,7 @@
 //! The program from the outside.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![allow(clippy::cast_possible_truncation, reason = "patterns of bytes, and small counts")]
 
 mod config;
 mod fixture;

@@ -18,7 +18,7 @@ fn asked(fake: &Fake) -> Vec<(u64, u64)> {
 
 #[tokio::test]
 async fn goes_on_at_the_next_offset() {
-    let whole = vec![frame(0, b"abc", true), frame(3, b"def", true)];
+    let whole = [frame(0, b"abc", true), frame(3, b"def", true)];
     let rest = vec![frame(3, b"def", true)];
     let broken = Act::Frames(whole[..1].to_vec(), Some(Code::Unavailable));
     let torn = Act::Frames(whole[..1].to_vec(), Some(Code::Unknown));

@@ -27,7 +27,7 @@ struct Row {
 
 /// Prints them.
 pub(super) async fn run(client: &AdminClient, output: Output) -> Result<(), Failure> {
-    let partitions: Vec<Row> = all(client).await?.into_values().map(row).collect();
+    let partitions: Vec<Row> = all(client).await?.values().map(row).collect();
     output.print(&partitions, |partitions| {
         let mut rows = Rows::new(&[
             ">PARTITION",
@@ -84,7 +84,7 @@ fn merge(known: &mut Partition, other: Partition) {
     known.replicas.extend(other.replicas);
 }
 
-fn row(partition: Partition) -> Row {
+fn row(partition: &Partition) -> Row {
     let node_ids = |replicas: &[datanode_client::proto::PartitionReplica]| {
         replicas.iter().map(|replica| replica.node_id).collect()
     };
