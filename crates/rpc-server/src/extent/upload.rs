@@ -88,7 +88,14 @@ impl Messages {
     async fn message(&mut self) -> Result<Option<v1::UploadExtentRequest>, Failure> {
         let until = self.time.caller().unwrap_or_else(|| Instant::now() + SILENCE_MAX);
         match tokio::time::timeout_at(until, self.stream.message()).await {
-            Ok(Ok(message)) => Ok(message),
+            Ok(Ok(Some(message))) => Ok(Some(message)),
+            Ok(Ok(None)) => {
+                // tonic gives a cancelled call the same end as a whole one. Only
+                // hyper knows of the reset, and drops this future when it gets a
+                // turn: a part must not be published for the whole.
+                tokio::task::yield_now().await;
+                Ok(None)
+            }
             Ok(Err(status)) => Err(self.broken(&status)),
             Err(_) => Err(Failure::new(Reason::DeadlineExceeded, "the upload went silent")),
         }
