@@ -121,7 +121,8 @@ async fn a_state_that_counts_wrongly_is_found() {
 #[tokio::test]
 async fn an_extent_that_is_not_what_it_says_is_found() {
     let sound = rig().await;
-    let lies: [(u64, fn(&mut ExtentRecord)); 6] = [
+    type Lie = fn(&mut ExtentRecord);
+    let lies: [(u64, Lie); 6] = [
         (2, |extent| extent.sealed_crc32c = Some(Crc32c::of(b"something else"))),
         (2, |extent| extent.running_crc32c = Some(Crc32c::of(b"something else"))),
         (1, |extent| extent.size += 1),

@@ -17,9 +17,9 @@ async fn a_repeat_has_the_first_outcome() {
     // In one batch, in a later one, after a reopening, and after a crash.
     let outcomes = rig.state.apply(vec![repeat(1), repeat(2)]).await.unwrap();
     assert_eq!(outcomes, [first.clone(), first.clone()]);
-    assert_eq!(rig.state.apply(vec![repeat(3)]).await.unwrap(), [first.clone()]);
+    assert_eq!(rig.state.apply(vec![repeat(3)]).await.unwrap()[0], first);
     let reopened = Rig::open(rig.engine.image()).unwrap();
-    assert_eq!(reopened.state.apply(vec![repeat(4)]).await.unwrap(), [first.clone()]);
+    assert_eq!(reopened.state.apply(vec![repeat(4)]).await.unwrap()[0], first);
     reopened.state.flush().await.unwrap();
     let crashed = Rig::open(reopened.engine.durable_image()).unwrap();
     assert_eq!(crashed.state.apply(vec![repeat(5)]).await.unwrap(), [first]);
