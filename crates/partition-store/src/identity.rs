@@ -7,10 +7,10 @@
 //!
 //! The order of writing makes every moment a safe one to die in:
 //!
-//! 1. each new directory gets an identity that is still [`Phase::Making`] and names
+//! 1. each new directory gets an identity that is still [`crate::codec::Phase::Making`] and names
 //!    the disks that have one by then, and itself;
 //! 2. the databases are made in it;
-//! 3. all identities become [`Phase::Made`] and name all disks.
+//! 3. all identities become [`crate::codec::Phase::Made`] and name all disks.
 //!
 //! So no identity names a disk that has none, and a directory that is made has
 //! its databases: if one is gone, somebody took it.

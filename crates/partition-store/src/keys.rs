@@ -123,6 +123,11 @@ pub(crate) fn partition_data(id: PartitionId) -> Range<Vec<u8>> {
     prefix.to_vec()..after_prefix(&prefix)
 }
 
+/// Everything of all partitions in a table of `data/`.
+pub(crate) fn all_data() -> Range<Vec<u8>> {
+    Vec::new()..after_prefix(&[])
+}
+
 /// Everything of one generation in a table of `data/`.
 pub(crate) fn generation_data(id: PartitionId, generation: u32) -> Range<Vec<u8>> {
     let prefix = space(id, generation);

@@ -6,7 +6,7 @@
 //! replayed from the logs after a crash. A [`PartitionStore`] is one partition in
 //! it: a [`PartitionLog`] and a [`PartitionState`].
 //!
-//! What is where on a disk is in [`keys`](self) and `codec`, and nowhere else.
+//! What is where on a disk is in `keys` and `codec`, and nowhere else.
 
 mod check;
 mod log;

@@ -25,6 +25,9 @@ use crate::writer::LogWriter;
 
 /// A flush is due when so much was applied since the last one.
 const DUE_BYTES: u64 = 64 * 1024 * 1024;
+/// Asking space back goes through all keys of the disk, so it is worth it when
+/// at least this part of what is left was deleted.
+const FREED_PART: u64 = 8;
 
 /// Flushes the states of a disk.
 pub(crate) struct Flush {
@@ -37,6 +40,8 @@ pub(crate) struct Flush {
     pub(super) flushed: watch::Sender<u64>,
     pub(super) one_at_a_time: Mutex<()>,
     pub(super) unflushed_bytes: AtomicU64,
+    /// Payload deleted since its space was last asked back.
+    pub(super) freed_bytes: AtomicU64,
     pub(super) wanted: Arc<Wanted>,
 }
 
@@ -91,6 +96,19 @@ impl Flush {
         self.wanted.changed.notify_one();
     }
 
+    /// Flushes, and asks deleted payload's space back when it is worth it.
+    fn due(&self) -> io::Result<()> {
+        self.now()?;
+        let left: u64 = self.loaded.states().iter().map(|state| state.usage().size_bytes).sum();
+        let freed = self.freed_bytes.load(Ordering::Relaxed);
+        if freed < DUE_BYTES.max(left / FREED_PART) {
+            return Ok(());
+        }
+        self.freed_bytes.fetch_sub(freed, Ordering::Relaxed);
+        let all = keys::all_data();
+        Ok(self.engine.reclaim(Table::Chunk, &all.start..&all.end)?)
+    }
+
     fn reclaim_now(&self, id: PartitionId) -> io::Result<()> {
         // Deletions take effect on files, so they have to be in one.
         self.now()?;
@@ -109,6 +127,7 @@ impl Flusher for Flush {
     }
 
     fn freed(&self, bytes: u64) {
+        self.freed_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.count(bytes);
     }
 
@@ -146,7 +165,7 @@ impl FlushThread {
         let thread = thread::Builder::new().name(name).spawn(move || {
             while let Some(next) = flush.wanted.next() {
                 let done = match next {
-                    Next::Flush => flush.now(),
+                    Next::Flush => flush.due(),
                     Next::Reclaim(id) => flush.reclaim_now(id),
                 };
                 if let Err(error) = done {

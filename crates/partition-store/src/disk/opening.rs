@@ -140,6 +140,7 @@ impl OpenDisk {
             flushed,
             one_at_a_time: Mutex::new(()),
             unflushed_bytes: AtomicU64::new(0),
+            freed_bytes: AtomicU64::new(0),
             wanted: Arc::default(),
         });
         let flusher = FlushThread::start(format!("store{nth}-flush"), Arc::clone(&flush))?;

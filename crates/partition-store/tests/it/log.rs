@@ -201,7 +201,8 @@ fn the_commit_index_goes_with_the_next_write() {
 fn votes_are_kept_apart_by_partition() {
     let node_ = Node::new(2);
     let store = node_.open();
-    let vote = |id: u64| Vote { term: id, voted_for: Some(node(id)), committed: id.is_multiple_of(2) };
+    let vote =
+        |id: u64| Vote { term: id, voted_for: Some(node(id)), committed: id.is_multiple_of(2) };
     for id in 1..=6 {
         store.create(partition(id), vec![]).unwrap();
         wait(store.load(partition(id)).unwrap().log().save_vote(vote(id))).unwrap();

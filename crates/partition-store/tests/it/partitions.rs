@@ -1,9 +1,9 @@
 //! Partitions come and go: what the manifest says, and what is left of them.
 
 use partition_store::{LoadError, Store};
-use partition_types::Vote;
+use partition_types::{Command, Entry, ExtentId, Op, Payload, Vote};
 
-use crate::fixture::{Node, append, entries, entry, members, partition, wait};
+use crate::fixture::{Node, SOON, append, entries, entry, log_id, members, partition, wait};
 
 fn ids(store: &Store) -> Vec<u64> {
     store.manifest().iter().map(|entry| entry.partition_id.get()).collect()
@@ -137,10 +137,39 @@ fn a_flush_comes_by_itself_when_enough_was_applied() {
         append(replica.log(), applied.clone());
         wait(replica.state().apply(applied)).unwrap();
     }
-    wait(async { tokio::time::timeout(crate::fixture::SOON, flushed.changed()).await })
+    wait(async { tokio::time::timeout(SOON, flushed.changed()).await })
         .expect("a flush")
         .unwrap();
     assert!(replica.state().durable_applied().is_some());
+}
+
+#[test]
+fn deleted_extents_give_their_space_back() {
+    let node = Node::new(1);
+    let (store, replica) = node.open_with(1);
+    let blob_bytes = || -> u64 {
+        std::fs::read_dir(node.disk(0).join("data"))
+            .unwrap()
+            .map(|file| file.unwrap())
+            .filter(|file| file.path().extension().is_some_and(|found| found == "blob"))
+            // Files go while they are listed.
+            .map(|file| file.metadata().map_or(0, |found| found.len()))
+            .sum()
+    };
+    for index in 0..24 {
+        wait(replica.state().apply(vec![entry(1, index, 4 << 20)])).unwrap();
+    }
+    store.flush().unwrap();
+    assert!(blob_bytes() >= 96 << 20);
+    let extent_ids = (1..=24).map(|id| ExtentId::new(id).unwrap()).collect();
+    let command = Command { request_id: None, at_ms: 1, op: Op::Delete { extent_ids } };
+    let delete = Entry { log_id: log_id(1, 24), payload: Payload::Command(command) };
+    wait(replica.state().apply(vec![delete])).unwrap();
+    let begun = std::time::Instant::now();
+    while blob_bytes() > 8 << 20 {
+        assert!(begun.elapsed() < SOON, "{} bytes are left", blob_bytes());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 #[test]
