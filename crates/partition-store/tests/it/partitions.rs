@@ -137,9 +137,7 @@ fn a_flush_comes_by_itself_when_enough_was_applied() {
         append(replica.log(), applied.clone());
         wait(replica.state().apply(applied)).unwrap();
     }
-    wait(async { tokio::time::timeout(SOON, flushed.changed()).await })
-        .expect("a flush")
-        .unwrap();
+    wait(async { tokio::time::timeout(SOON, flushed.changed()).await }).expect("a flush").unwrap();
     assert!(replica.state().durable_applied().is_some());
 }
 
