@@ -42,7 +42,7 @@ pub struct Unload(());
 ///
 /// A step never fails: its work is dropped at its deadline
 /// ([`DownDeadlines`](crate::DownDeadlines)) or by
-/// [`Handle::cancel`](crate::Handle::cancel), and the next step begins. The
+/// [`Handle::hurry`](crate::Handle::hurry), and the next step begins. The
 /// report says how each one ended.
 ///
 /// Dropping it half-way counts as stopped.

@@ -90,22 +90,31 @@ impl<U: Unit> Handle<U> {
     }
 
     /// Stops a start in any stage: its present call returns
-    /// [`StartError::Cancelled`](crate::StartError::Cancelled), and so does the
-    /// next one if there is none at present. On the way down it cuts short the
-    /// present step and those that follow, up to
-    /// [`Step::Flush`](crate::Step::Flush).
+    /// [`StartError::Cancelled`](crate::StartError::Cancelled), or the next one
+    /// if there is none at present.
     ///
-    /// Returns whether there was something to stop; a node that serves is
-    /// stopped by its owner, with [`Serving::drain`](crate::Serving::drain).
+    /// Returns whether there was a start to stop. Once the gate is open this
+    /// does nothing: a node that serves is stopped by its owner, with
+    /// [`Serving::drain`](crate::Serving::drain).
     pub fn cancel(&self) -> bool {
-        let mut stage = Stage::Stopped;
-        self.core.apply_with(Event::Cancel, |inner| {
-            stage = inner.machine.stage();
-            if stage == Stage::Draining {
+        let mut starting = false;
+        self.core.apply_with(Event::Cancel, |inner| starting = inner.machine.stage().is_starting());
+        starting
+    }
+
+    /// Cuts the way down short, e.g. at a second signal: the present step and
+    /// those that follow are dropped, up to [`Step::Flush`](crate::Step::Flush),
+    /// which and whose successor wait for nobody else.
+    ///
+    /// Returns whether the node is on its way down from serving.
+    pub fn hurry(&self) -> bool {
+        self.core.with(|inner| {
+            let draining = inner.machine.stage() == Stage::Draining;
+            if draining {
                 inner.cut.cancel();
             }
-        });
-        stage.is_starting() || stage == Stage::Draining
+            draining
+        })
     }
 
     /// Waits until the gate is open.

@@ -1,5 +1,43 @@
 //! Sequences **load → check → elect → listen**, and the same list backwards on
-//! the way down.
+//! the way down, for services that host many units of state. Nothing leads and
+//! nothing is served before it is ready.
+//!
+//! # The way up
+//!
+//! | method | type before | grants | ends when |
+//! |---|---|---|---|
+//! | [`Startup::load`] | `Startup<U, Load>` | [`VoteRight`]s | every unit is loaded and checked, or quarantined |
+//! | [`Startup::check`] | `Startup<U, Check>` | [`CampaignRight`]s | the node-wide check and the quarantine budget pass |
+//! | [`Startup::elect`] | `Startup<U, Elect<U>>` | | every unit is confirmed, waived or quarantined |
+//! | [`Startup::listen`] | `Startup<U, Listen>` | the [`ServeRight`] | the port is open |
+//!
+//! What comes out is [`Serving`]. Each method consumes its `self`, so the wrong
+//! order does not compile, and rights are tokens that only the gate makes.
+//!
+//! # The way down
+//!
+//! [`Serving::drain`], then [`Down::hand_over`], [`Down::close`],
+//! [`Down::flush`], [`Down::unload`]. Leaderships are handed over while the
+//! port serves: closing first would leave leaders behind a closed port. Until
+//! the port is closed the way down can be called off with `resume`.
+//!
+//! # Who sees what
+//!
+//! [`Handle`] is the view for everybody: it tells, raises priorities,
+//! quarantines and cancels, but grants nothing. [`Observer`]s are told every
+//! [`Transition`]. [`Report`] is the time-line.
+//!
+//! # What decides
+//!
+//! [`machine::Machine`] decides every transition: state and event in, state and
+//! effects out, without clock, task or lock. The rest of the crate carries out
+//! what it says.
+//!
+//! # What this is not
+//!
+//! It neither elects nor loads: it knows of no consensus protocol and no
+//! storage. It does not supervise units once the gate is open, other than by
+//! confirming those that were waived.
 
 mod admission;
 mod caught;
@@ -42,3 +80,8 @@ pub mod state {
     pub use crate::down::{Close, Flush, HandOver, Unload};
     pub use crate::startup::{Check, Elect, Listen, Load};
 }
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

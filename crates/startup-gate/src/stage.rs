@@ -121,7 +121,7 @@ pub enum StepEnd {
     Done,
     /// Its work was dropped at the step's deadline.
     TimedOut,
-    /// Its work was dropped, or not begun, because of [`Handle::cancel`](crate::Handle::cancel).
+    /// Its work was dropped, or not begun, because of [`Handle::hurry`](crate::Handle::hurry).
     Cut,
     /// Its work panicked.
     Panicked,

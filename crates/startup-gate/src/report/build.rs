@@ -14,6 +14,9 @@ use crate::unit::{Unit, UnitState};
 const SLOWEST_MAX: usize = 10;
 const BLOCKING_MAX: usize = 100;
 
+/// Which units to count.
+type Which = fn(&UnitTimes) -> bool;
+
 /// What a report is made from.
 pub(crate) struct Source<'a, U: Unit> {
     pub(crate) machine: &'a Machine<U>,
@@ -58,7 +61,7 @@ impl<U: Unit> Source<'_, U> {
         // Units admitted while serving are no part of the start.
         let units = || self.timeline.units.values().filter(|unit| !unit.admitted);
         let stage = times.stage;
-        let (total, done): (fn(&UnitTimes) -> bool, fn(&UnitTimes) -> bool) = match stage {
+        let (total, done): (Which, Which) = match stage {
             Stage::Load => (|_| true, |u| u.loaded.is_some()),
             Stage::Check => (|u| u.loaded.is_some(), |u| u.checked.is_some()),
             Stage::Elect => (|u| u.electing.is_some(), UnitTimes::was_confirmed_in_time),

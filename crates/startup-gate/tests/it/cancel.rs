@@ -56,24 +56,43 @@ async fn hang_in(
             (1..=5).map(UnitSpec::new),
             move |_| {
                 let hang = load("load");
-                async move { Ok(hang.await) }
+                async move {
+                    hang.await;
+                    Ok(())
+                }
             },
             move |_, ()| {
                 let hang = check("unit check");
-                async move { Ok(hang.await) }
+                async move {
+                    hang.await;
+                    Ok(())
+                }
             },
         )
         .await?;
     let hang_check = hang("check");
-    let startup = startup.check(async { Ok(hang_check.await) }).await?;
+    let startup = startup
+        .check(async {
+            hang_check.await;
+            Ok(())
+        })
+        .await?;
     let startup = startup
         .elect(drop, move |_| {
             let hang = confirm("elect");
-            async move { Ok(hang.await) }
+            async move {
+                hang.await;
+                Ok(())
+            }
         })
         .await?;
     let opening = hang("listen");
-    let (_serving, ()) = startup.listen(|_right| async { Ok(opening.await) }).await?;
+    let (_serving, ()) = startup
+        .listen(|_right| async {
+            opening.await;
+            Ok(())
+        })
+        .await?;
     Ok(())
 }
 

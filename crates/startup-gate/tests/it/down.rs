@@ -72,17 +72,20 @@ async fn each_step_ends_at_its_deadline_or_its_panic() {
 
 /// The second signal: no more waiting for others, but nothing volatile is lost.
 #[tokio::test(start_paused = true)]
-async fn a_cancel_cuts_what_waits_for_others() {
+async fn a_hurry_cuts_what_waits_for_others() {
     let (startup, _) = traced(config());
     let serving = climb(startup, scripts(1, &[])).await.expect("good");
     let handle = serving.handle();
     assert!(!handle.cancel(), "a node that serves is drained by its owner");
+    assert!(!handle.hurry(), "nor is there anything to cut short");
     assert!(handle.is_open());
-    let cancel = async {
-        assert!(handle.cancel());
+    let hurry = async {
+        assert!(!handle.cancel(), "a late cancel of the start harms nobody");
+        tokio::task::yield_now().await;
+        assert!(handle.hurry());
         std::future::pending::<()>().await;
     };
-    let down = serving.drain(async {}).await.hand_over(cancel).await;
+    let down = serving.drain(async {}).await.hand_over(hurry).await;
     let mut flushed = false;
     let down = down.close(async { unreachable!("it is cut before it begins") }).await;
     let down = down.flush(async { flushed = true }).await;
@@ -101,7 +104,7 @@ async fn it_can_be_called_off_while_the_port_is_open() {
     let serving = serving.drain(async {}).await.resume();
     assert!(handle.is_open());
     let down = serving.drain(async {}).await;
-    handle.cancel();
+    handle.hurry();
     let serving = down.hand_over(async {}).await.resume();
     assert!(handle.is_open());
     assert!(serving.admission().admit(7, 0).is_ok());
