@@ -137,7 +137,7 @@ impl Call {
             }
             let repeatable = intent != Intent::Change || request_id.is_some();
             if self.hops == Hops::None || !lessons.learn(&failure, placed, repeatable) {
-                return Err(lessons.bad_replica.unwrap_or(failure));
+                return Err(lessons.verdict(failure));
             }
             tracing::debug!(partition_id = %self.partition_id, %failure, "trying again");
             if !lessons.wait(until).await {
@@ -184,7 +184,6 @@ impl Lessons {
         match (failure.repeat(), failure.reason()) {
             // Waiting here would only lengthen the queue.
             (Repeat::Pointless, _) | (Repeat::Safe, Reason::Overloaded) => false,
-            (Repeat::UnderRequestId, Reason::DeadlineExceeded) => false,
             (Repeat::UnderRequestId, _) => repeatable,
             (Repeat::Safe, _) => true,
             (Repeat::Elsewhere, reason) => {
@@ -194,6 +193,15 @@ impl Lessons {
                 self.astray += 1;
                 placed && self.astray < ASTRAY_MAX
             }
+        }
+    }
+
+    /// What to tell after the last try: where every replica that was asked is
+    /// no help, what was wrong with the first.
+    fn verdict(self, last: Failure) -> Failure {
+        match last.repeat() {
+            Repeat::Elsewhere => self.bad_replica.unwrap_or(last),
+            _ => last,
         }
     }
 
@@ -267,11 +275,24 @@ mod tests {
         check(Reason::Overloaded, true, true, false);
         check(Reason::OutcomeUnknown, true, false, false);
         check(Reason::OutcomeUnknown, true, true, true);
-        check(Reason::DeadlineExceeded, true, true, false);
+        check(Reason::DeadlineExceeded, true, true, true);
+        check(Reason::DeadlineExceeded, true, false, false);
         check(Reason::ExtentNotFound, true, true, false);
         check(Reason::PartitionNotFound, false, true, false);
         check(Reason::PartitionNotFound, true, true, true);
         check(Reason::ChecksumMismatch, true, true, true);
+    }
+
+    #[test]
+    fn a_bad_replica_is_told_of_only_when_no_other_answered() {
+        let check = |last, told| {
+            let mut lessons = Lessons::default();
+            assert!(lessons.learn(&Failure::new(Reason::ChecksumMismatch, ""), true, true));
+            assert_eq!(lessons.verdict(Failure::new(last, "")).reason(), told);
+        };
+        check(Reason::Quarantined, Reason::ChecksumMismatch);
+        check(Reason::ExtentNotFound, Reason::ExtentNotFound);
+        check(Reason::NoLeader, Reason::NoLeader);
     }
 
     #[test]

@@ -45,8 +45,9 @@ impl RouteService for Routes {
         let default = self.context.config().request_timeout;
         let time = request.extensions().get().copied();
         let until = time.unwrap_or_else(|| CallTime::unsaid(default)).step();
-        let route = match self.context.host().and_then(|host| host.get(id)) {
-            Some(partition) => Some(local_route(&self.context, &partition)),
+        let partition = self.context.host().and_then(|host| host.get(id));
+        let route = match partition.and_then(|partition| local_route(&self.context, &partition)) {
+            Some(route) => Some(route),
             None => {
                 let found = self.context.peers().find_route(id);
                 tokio::time::timeout_at(until, found).await.ok().flatten()

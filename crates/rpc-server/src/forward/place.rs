@@ -9,11 +9,11 @@ use raft_glue::{Partition, Role};
 use tokio::time::Instant;
 use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
-use tonic::transport::Channel;
 
 use super::{Call, Hops, Intent, Lessons, NO_FORWARD, TRY_MIN};
 use crate::deadline::CallTime;
 use crate::limits;
+use crate::peer::PeerChannel;
 use crate::status::Failure;
 
 /// Where a try of a call is made.
@@ -26,7 +26,7 @@ pub(crate) enum Place {
 
 /// Another node's peer port.
 pub(crate) struct Remote {
-    channel: Channel,
+    channel: PeerChannel,
     until: Instant,
     time: CallTime,
 }
@@ -43,13 +43,13 @@ impl Place {
 
 impl Remote {
     /// Its ExtentService.
-    pub(crate) fn extents(&self) -> ExtentServiceClient<Channel> {
+    pub(crate) fn extents(&self) -> ExtentServiceClient<PeerChannel> {
         ExtentServiceClient::new(self.channel.clone())
             .max_decoding_message_size(limits::ANSWER_LEN_MAX)
     }
 
     /// Its StageService.
-    pub(crate) fn stages(&self) -> StageServiceClient<Channel> {
+    pub(crate) fn stages(&self) -> StageServiceClient<PeerChannel> {
         StageServiceClient::new(self.channel.clone())
     }
 

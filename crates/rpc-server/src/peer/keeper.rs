@@ -64,7 +64,7 @@ async fn follow(
                 Some(partition) => {
                     meet_members(context, &partition);
                     let route = crate::route::local_route(context, &partition);
-                    context.peers().set_own_route(id, Some(route));
+                    context.peers().set_own_route(id, route);
                 }
                 None => context.peers().set_own_route(id, None),
             },

@@ -10,9 +10,10 @@ use crate::cluster::{Cluster, MAX_MESSAGE};
 
 const PARTITION: u64 = 7;
 
-/// Bytes that are nowhere the same.
+/// Bytes whose every piece of eight is another one.
 pub(crate) fn content(len: usize) -> Bytes {
-    (0..len).map(|at| (at * 31 % 251) as u8 ^ (at >> 11) as u8).collect()
+    let mixed = (0u64..).map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed.flat_map(u64::to_le_bytes).take(len).collect()
 }
 
 /// Reads a range, and checks that its frames are gapless and sum up.

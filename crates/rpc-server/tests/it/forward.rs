@@ -23,8 +23,8 @@ fn not_forwarded<T>(message: T) -> Request<T> {
 async fn every_node_stores_and_reads() {
     let cluster = Cluster::start(3).await;
     cluster.create(PARTITION, &[1, 2, 3]).await;
-    for writer in 1..=3 {
-        let data = content(1000 * writer as usize);
+    for (writer, len) in [(1, 1000), (2, 2000), (3, 3000)] {
+        let data = content(len);
         let mut client = cluster.node(writer).extents();
         let extent_id = put(&mut client, PARTITION, data.clone()).await.extent_id;
         for reader in 1..=3 {

@@ -15,8 +15,16 @@ async fn every_node_tells_the_route() {
     for node_id in 1..=3 {
         let mut routes = cluster.node(node_id).routes();
         let request = v1::GetRouteRequest { partition_id: 7 };
-        let route = routes.get_route(request).await.expect("known").into_inner().route;
-        let route = route.expect("set");
+        let route = loop {
+            let route = routes.get_route(request).await.expect("known").into_inner().route;
+            let route = route.expect("set");
+            // A node without a replica may have been told of the group before
+            // it had a leader; the news is on its way.
+            if route.leader_node_id != 0 {
+                break route;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
         assert_eq!(route.partition_id, 7);
         let replicas: Vec<_> = route
             .replicas
