@@ -108,17 +108,22 @@ pub(super) fn first_partition(
         return Ok(None);
     }
     let id = PartitionId::new(1).expect("above 0");
-    let members = vec![(store.node_id(), local.clone())];
     let manifest = store.manifest();
-    if manifest.is_empty() {
-        store.create(id, members.clone()).map_err(|e| Failure::new(Exit::Failed, anyhow!(e)))?;
-        tracing::info!(
-            partition = %id,
-            "no configuration file and no data yet: made a first partition with this node as \
-             its only replica"
-        );
-    } else if !manifest.iter().any(|entry| entry.partition_id == id) {
+    if let Some(entry) = manifest.iter().find(|entry| entry.partition_id == id) {
+        // Only what was made here; its members as they were written down then.
+        let members = entry.created_with.clone();
+        let is_ours = members.len() == 1 && members[0].0 == store.node_id();
+        return Ok(is_ours.then_some(FirstPartition { id, members }));
+    }
+    if !manifest.is_empty() {
         return Ok(None);
     }
+    let members = vec![(store.node_id(), local.clone())];
+    store.create(id, members.clone()).map_err(|e| Failure::new(Exit::Failed, anyhow!(e)))?;
+    tracing::info!(
+        partition = %id,
+        "no configuration file and no data yet: made a first partition with this node as its \
+         only replica"
+    );
     Ok(Some(FirstPartition { id, members }))
 }
