@@ -12,8 +12,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = FILES.map(|name| format!("datanode/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["."])?;
     std::fs::write(out.join("datanode.v1.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure()
-        .bytes(".datanode.v1")
-        .compile_fds(descriptors)?;
+    tonic_prost_build::configure().bytes(".datanode.v1").compile_fds(descriptors)?;
     Ok(())
 }

@@ -12,5 +12,4 @@ pub mod v1 {
 
 /// The `FileDescriptorSet` of package `datanode.v1` with its imports, for
 /// gRPC reflection.
-pub const FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/datanode.v1.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/datanode.v1.bin"));

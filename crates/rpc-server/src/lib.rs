@@ -8,24 +8,24 @@
 mod config;
 mod context;
 
+mod admin_port;
 mod client_port;
 mod peer_port;
-mod admin_port;
 
+mod admin;
 mod extent;
 mod forward;
-mod route;
-mod peer;
-mod admin;
 mod health;
+mod peer;
 mod reflection;
+mod route;
 
 mod deadline;
 mod layer;
-mod serve;
 mod limits;
 mod metric;
 mod page;
+mod serve;
 mod status;
 
 pub use admin::Metrics;
