@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::service::InterceptorLayer;
 use tonic::transport::server::TcpIncoming;
 
 use crate::context::NodeContext;
@@ -42,6 +43,7 @@ impl PeerPort {
         let message_len_max = peer::message_len_max(config.max_message);
         let serving = peer::server()
             .layer(RequestLayer::new(config.request_timeout, message_len_max))
+            .layer(InterceptorLayer::new(peer::Guard::new(context.peers().clone())))
             .add_service(peer::service(context.clone(), &transport, closing.clone()))
             .add_service(extent::service(context.clone(), Origin::Peer))
             .add_service(extent::stage_service(context.clone()))

@@ -6,10 +6,9 @@ use std::time::Duration;
 use datanode_proto::v1;
 use datanode_proto::v1::peer_service_client::PeerServiceClient;
 use partition_types::{NodeId, Reason};
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::peer::Replicas;
+use crate::peer::{PeerChannel, Replicas};
 use crate::status::Failure;
 
 /// Steps that touch memory or one disk.
@@ -22,7 +21,7 @@ pub(super) enum Target {
     /// This node.
     Here(Replicas),
     /// Another one.
-    There(NodeId, PeerServiceClient<Channel>),
+    There(NodeId, PeerServiceClient<PeerChannel>),
 }
 
 impl Target {

@@ -14,10 +14,10 @@ use datanode_proto::v1;
 use parking_lot::{Mutex, RwLock};
 use partition_types::{ClusterId, Incarnation, InvalidId, Member, NodeId, PartitionId};
 use tokio::sync::watch;
-use tonic::transport::Channel;
 
 use super::channel;
 use super::find::Finder;
+use super::identity::{PeerChannel, Signature};
 use super::routes::RouteTable;
 use crate::config::ServerConfig;
 
@@ -59,7 +59,7 @@ struct Known {
     node: v1::Node,
     incarnation: Incarnation,
     source: Source,
-    forward: Option<Channel>,
+    forward: Option<PeerChannel>,
     connected: bool,
 }
 
@@ -271,14 +271,20 @@ impl PeerBook {
 
     /// A channel to a node's peer port for forwarded calls: never the one that
     /// carries Raft, so that clients cannot starve heartbeats. Connects lazily.
-    pub(crate) fn forward_channel(&self, node_id: NodeId) -> Option<Channel> {
+    pub(crate) fn forward_channel(&self, node_id: NodeId) -> Option<PeerChannel> {
         let mut nodes = self.inner.nodes.write();
         let known = nodes.get_mut(&node_id)?;
         if known.forward.is_none() {
             let endpoint = channel::endpoint(&known.node.peer_address).ok()?;
-            known.forward = Some(endpoint.connect_lazy());
+            let signature = self.signature(known.incarnation);
+            known.forward = Some(PeerChannel::new(endpoint.connect_lazy(), signature));
         }
         known.forward.clone()
+    }
+
+    /// What calls to that life of a peer say.
+    pub(super) fn signature(&self, meant: Incarnation) -> Signature {
+        Signature::new(&self.inner.cluster_id, &self.inner.local.read(), meant)
     }
 
     /// Ticks when a node was met or moved.

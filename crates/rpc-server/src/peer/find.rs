@@ -9,9 +9,9 @@ use futures::future::{BoxFuture, FutureExt, Shared};
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use partition_types::PartitionId;
-use tonic::transport::Channel;
 
 use super::PeerBook;
+use super::identity::PeerChannel;
 
 /// A peer that runs answers from memory; one that does not answer in this time
 /// is taken for unreachable.
@@ -61,7 +61,7 @@ async fn ask_all(book: PeerBook, partition_id: PartitionId) -> Option<v1::Route>
     book.route(partition_id)
 }
 
-async fn ask_one(channel: Channel, partition_id: PartitionId) -> Option<v1::Route> {
+async fn ask_one(channel: PeerChannel, partition_id: PartitionId) -> Option<v1::Route> {
     let mut peer = PeerServiceClient::new(channel);
     let request = v1::FindRouteRequest { partition_id: partition_id.get() };
     let answer = tokio::time::timeout(ASK_TIMEOUT, peer.find_route(request)).await;

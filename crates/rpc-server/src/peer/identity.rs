@@ -1,8 +1,18 @@
-//! Who calls: each Raft stream and snapshot says once, in its metadata, which
-//! life of which node of which cluster it comes from.
+//! Who calls whom: each call between nodes says in its metadata from which life
+//! of which node of which cluster it comes, and which life of a node it means.
+//!
+//! An address may belong to another node tomorrow, and to another cluster: what
+//! was meant for the one must not be carried out by the other.
 
+use std::sync::Arc;
+
+use datanode_proto::v1;
 use partition_types::{ClusterId, Incarnation, NodeId, Reason};
-use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::metadata::{Ascii, Binary, MetadataMap, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
 
 use super::PeerBook;
 use super::book::Stranger;
@@ -11,50 +21,137 @@ use crate::status::Failure;
 const CLUSTER_ID: &str = "x-datanode-cluster-id";
 const NODE_ID: &str = "x-datanode-node-id";
 const INCARNATION: &str = "x-datanode-incarnation-bin";
+/// The incarnation of the node that is meant.
+const MEANT: &str = "x-datanode-to-incarnation-bin";
 
-/// Signs a request as this node's.
-pub(super) fn sign(book: &PeerBook, metadata: &mut MetadataMap) {
-    let local = book.local();
-    let cluster_id = book.cluster_id().as_str();
-    let cluster_id = cluster_id.parse().expect("a cluster id is printable ASCII");
-    metadata.insert(CLUSTER_ID, cluster_id);
-    metadata.insert(NODE_ID, MetadataValue::from(local.node_id));
-    metadata.insert_bin(INCARNATION, MetadataValue::from_bytes(&local.incarnation));
+/// A connection to a peer on which every call is signed.
+pub(crate) type PeerChannel = InterceptedService<Channel, Signature>;
+
+/// What a node's calls to one peer say. A cheap handle.
+#[derive(Clone)]
+pub(crate) struct Signature(Arc<Signed>);
+
+struct Signed {
+    cluster_id: MetadataValue<Ascii>,
+    node_id: MetadataValue<Ascii>,
+    incarnation: MetadataValue<Binary>,
+    meant: MetadataValue<Binary>,
 }
 
-/// Who a request comes from, if this node knows it under that name. Whoever
-/// said `Hello` is known.
-pub(super) fn verify(book: &PeerBook, metadata: &MetadataMap) -> Result<NodeId, Failure> {
-    let text = |key| metadata.get(key).and_then(|value| value.to_str().ok());
-    let unsigned = || Failure::new(Reason::InvalidRequest, "the call does not say who calls");
-    let cluster_id = text(CLUSTER_ID).ok_or_else(unsigned)?;
-    let node_id: NodeId = text(NODE_ID).and_then(|text| text.parse().ok()).ok_or_else(unsigned)?;
-    let incarnation = metadata
-        .get_bin(INCARNATION)
-        .and_then(|value| value.to_bytes().ok())
-        .and_then(|bytes| Incarnation::from_wire(&bytes).ok())
-        .ok_or_else(unsigned)?;
-    same_cluster(book, cluster_id).map_err(Failure::from)?;
+impl Signature {
+    /// From this node, to that life of a peer.
+    pub(super) fn new(cluster_id: &ClusterId, local: &v1::Node, meant: Incarnation) -> Self {
+        let cluster_id = cluster_id.as_str().parse();
+        Self(Arc::new(Signed {
+            cluster_id: cluster_id.expect("a cluster id is printable ASCII"),
+            node_id: MetadataValue::from(local.node_id),
+            incarnation: MetadataValue::from_bytes(&local.incarnation),
+            meant: MetadataValue::from_bytes(meant.as_bytes()),
+        }))
+    }
+
+    /// Signs one call.
+    pub(super) fn sign(&self, metadata: &mut MetadataMap) {
+        metadata.insert(CLUSTER_ID, self.0.cluster_id.clone());
+        metadata.insert(NODE_ID, self.0.node_id.clone());
+        metadata.insert_bin(INCARNATION, self.0.incarnation.clone());
+        metadata.insert_bin(MEANT, self.0.meant.clone());
+    }
+}
+
+impl Interceptor for Signature {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        self.sign(request.metadata_mut());
+        Ok(request)
+    }
+}
+
+/// Refuses calls on the peer port that are signed wrongly: by a stranger, or
+/// for another node. Calls without a signature pass; who needs one asks for
+/// its [`sender`].
+#[derive(Clone)]
+pub(crate) struct Guard {
+    book: PeerBook,
+}
+
+impl Guard {
+    /// The guard of the node with this book.
+    pub(crate) fn new(book: PeerBook) -> Self {
+        Self { book }
+    }
+}
+
+impl Interceptor for Guard {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        if request.metadata().contains_key(NODE_ID) {
+            check(&self.book, request.metadata())?;
+        }
+        Ok(request)
+    }
+}
+
+/// Which node signed a call that the [`Guard`] let pass.
+///
+/// # Errors
+/// When nobody did.
+pub(super) fn sender(metadata: &MetadataMap) -> Result<NodeId, Failure> {
+    text(metadata, NODE_ID).and_then(|text| text.parse().ok()).ok_or_else(unsigned)
+}
+
+/// Likewise, a node that said `Hello` before.
+///
+/// # Errors
+/// When nobody did, or an unknown node.
+pub(super) fn known_sender(book: &PeerBook, metadata: &MetadataMap) -> Result<NodeId, Failure> {
+    let node_id = sender(metadata)?;
     match book.incarnation(node_id) {
-        Some(known) if known == incarnation => Ok(node_id),
-        Some(known) => {
-            let stranger = Stranger::OtherIncarnation { node_id, known, came: incarnation };
+        Some(_) => Ok(node_id),
+        None => {
+            let message = format!("node {node_id} did not say Hello");
+            Err(Failure::new(Reason::NodeNotFound, message).with("node_id", node_id))
+        }
+    }
+}
+
+fn check(book: &PeerBook, metadata: &MetadataMap) -> Result<(), Failure> {
+    same_cluster(book, text(metadata, CLUSTER_ID).ok_or_else(unsigned)?)?;
+    let node_id = sender(metadata)?;
+    let came = incarnation(metadata, INCARNATION)?;
+    let meant = incarnation(metadata, MEANT)?;
+    if book.local().incarnation != meant.as_bytes()[..] {
+        let message = format!("the call of node {node_id} is for incarnation {meant}");
+        return Err(Failure::new(Reason::IncarnationMismatch, message));
+    }
+    match book.incarnation(node_id) {
+        Some(known) if known != came => {
+            let stranger = Stranger::OtherIncarnation { node_id, known, came };
             book.log_once(&stranger);
             Err(stranger.into())
         }
-        None => Err(Failure::new(Reason::NodeNotFound, "say Hello first")
-            .with("node_id", node_id.to_string())),
+        _ => Ok(()),
     }
+}
+
+fn text<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
+    metadata.get(key).and_then(|value| value.to_str().ok())
+}
+
+fn incarnation(metadata: &MetadataMap, key: &str) -> Result<Incarnation, Failure> {
+    let bytes = metadata.get_bin(key).and_then(|value| value.to_bytes().ok());
+    bytes.and_then(|bytes| Incarnation::from_wire(&bytes).ok()).ok_or_else(unsigned)
+}
+
+fn unsigned() -> Failure {
+    Failure::new(Reason::InvalidRequest, "the call does not say which node calls")
 }
 
 /// Refuses what is of another cluster.
 pub(super) fn same_cluster(book: &PeerBook, theirs: &str) -> Result<(), Stranger> {
-    let ours: &ClusterId = book.cluster_id();
-    if ours.as_str() == theirs {
+    let ours = book.cluster_id().as_str();
+    if ours == theirs {
         return Ok(());
     }
-    let stranger =
-        Stranger::ForeignCluster { theirs: theirs.to_owned(), ours: ours.as_str().to_owned() };
+    let stranger = Stranger::ForeignCluster { theirs: theirs.to_owned(), ours: ours.to_owned() };
     book.log_once(&stranger);
     Err(stranger)
 }

@@ -25,7 +25,7 @@ use tonic::transport::Channel;
 
 use super::hello::{self, Told};
 use super::lane::Lane;
-use super::{PeerBook, channel, identity};
+use super::{PeerBook, channel};
 
 /// How long after a failed attempt the next one begins: below a third of a
 /// second, so that a peer that is back is noticed within it.
@@ -127,7 +127,7 @@ impl Link {
         let (lane, batches) = Lane::open(incarnation);
         let up = Up { link: self, book, lane };
         let mut request = tonic::Request::new(batches);
-        identity::sign(book, request.metadata_mut());
+        book.signature(incarnation).sign(request.metadata_mut());
         let replies = match timeout(HANDSHAKE_TIMEOUT, peer.raft(request)).await {
             Ok(Ok(answer)) => answer.into_inner(),
             // It said yes to `Hello`: it may have restarted since.

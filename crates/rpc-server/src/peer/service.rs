@@ -61,7 +61,7 @@ impl PeerService for Service {
     }
 
     async fn raft(&self, request: Request<Streaming<v1::RaftRequest>>) -> Answer<Self::RaftStream> {
-        let from = identity::verify(self.context.peers(), request.metadata())?;
+        let from = identity::known_sender(self.context.peers(), request.metadata())?;
         let replies = RaftStream::new(from, Arc::clone(&self.groups), request.into_inner());
         Ok(Response::new(replies.take_until(self.closing.clone().cancelled_owned()).boxed()))
     }
@@ -70,7 +70,7 @@ impl PeerService for Service {
         &self,
         request: Request<Streaming<v1::InstallSnapshotRequest>>,
     ) -> Answer<v1::InstallSnapshotResponse> {
-        let from = identity::verify(self.context.peers(), request.metadata())?;
+        let from = identity::known_sender(self.context.peers(), request.metadata())?;
         let mut messages = request.into_inner();
         let header = snapshot::receive_header(&mut messages).await.map_err(refused)?;
         let chunks = snapshot::receive_chunks(messages);
@@ -83,6 +83,7 @@ impl PeerService for Service {
         &self,
         request: Request<v1::ProbeLeadersRequest>,
     ) -> Answer<v1::ProbeLeadersResponse> {
+        identity::sender(request.metadata())?;
         let partition_ids = request.into_inner().partition_ids;
         let probes = self.replicas.probe_leaders(&partition_ids).await?;
         Ok(Response::new(v1::ProbeLeadersResponse { probes }))
@@ -92,6 +93,7 @@ impl PeerService for Service {
         &self,
         request: Request<v1::FindRouteRequest>,
     ) -> Answer<v1::FindRouteResponse> {
+        identity::sender(request.metadata())?;
         let id = PartitionId::new(request.into_inner().partition_id).map_err(Failure::from)?;
         Ok(Response::new(v1::FindRouteResponse { route: self.context.peers().route(id) }))
     }
@@ -100,6 +102,7 @@ impl PeerService for Service {
         &self,
         request: Request<v1::CreateReplicaRequest>,
     ) -> Answer<v1::CreateReplicaResponse> {
+        identity::sender(request.metadata())?;
         Ok(Response::new(self.replicas.create(request.into_inner()).await?))
     }
 
@@ -107,6 +110,7 @@ impl PeerService for Service {
         &self,
         request: Request<v1::InitializeGroupRequest>,
     ) -> Answer<v1::InitializeGroupResponse> {
+        identity::sender(request.metadata())?;
         Ok(Response::new(self.replicas.initialize(request.into_inner()).await?))
     }
 
@@ -114,6 +118,7 @@ impl PeerService for Service {
         &self,
         request: Request<v1::DeleteReplicaRequest>,
     ) -> Answer<v1::DeleteReplicaResponse> {
+        identity::sender(request.metadata())?;
         Ok(Response::new(self.replicas.delete(&request.into_inner()).await?))
     }
 
@@ -121,6 +126,7 @@ impl PeerService for Service {
         &self,
         request: Request<v1::DescribeReplicaRequest>,
     ) -> Answer<v1::DescribeReplicaResponse> {
+        identity::sender(request.metadata())?;
         Ok(Response::new(self.replicas.describe(&request.into_inner())?))
     }
 
@@ -128,6 +134,7 @@ impl PeerService for Service {
         &self,
         request: Request<v1::DescribeReplicasRequest>,
     ) -> Answer<v1::DescribeReplicasResponse> {
+        identity::sender(request.metadata())?;
         Ok(Response::new(self.replicas.describe_many(&request.into_inner())?))
     }
 
@@ -135,6 +142,7 @@ impl PeerService for Service {
         &self,
         request: Request<v1::ChangeMembershipRequest>,
     ) -> Answer<v1::ChangeMembershipResponse> {
+        identity::sender(request.metadata())?;
         Ok(Response::new(self.replicas.change_membership(request.into_inner()).await?))
     }
 
@@ -142,6 +150,7 @@ impl PeerService for Service {
         &self,
         request: Request<v1::HandOverRequest>,
     ) -> Answer<v1::HandOverResponse> {
+        identity::sender(request.metadata())?;
         Ok(Response::new(self.replicas.hand_over(&request.into_inner()).await?))
     }
 
@@ -149,6 +158,7 @@ impl PeerService for Service {
         &self,
         request: Request<v1::SumReplicaRequest>,
     ) -> Answer<v1::SumReplicaResponse> {
+        identity::sender(request.metadata())?;
         Ok(Response::new(self.replicas.sum(&request.into_inner()).await?))
     }
 
@@ -156,6 +166,7 @@ impl PeerService for Service {
         &self,
         request: Request<v1::SnapshotReplicaRequest>,
     ) -> Answer<v1::SnapshotReplicaResponse> {
+        identity::sender(request.metadata())?;
         Ok(Response::new(self.replicas.snapshot(&request.into_inner()).await?))
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
-use super::{PeerBook, convert, identity};
+use super::{PeerBook, convert};
 
 /// A sender that has nothing to say for this long has gone.
 const STALL: Duration = Duration::from_secs(30);
@@ -33,9 +33,7 @@ pub(super) async fn send(
     let mut peer = PeerServiceClient::new(book.forward_channel(to).ok_or_else(unreachable)?);
     let fault = Arc::new(Mutex::new(None));
     let messages = messages(convert::header_to_wire(header), chunks, Arc::clone(&fault));
-    let mut request = tonic::Request::new(messages);
-    identity::sign(book, request.metadata_mut());
-    let answer = peer.install_snapshot(request).await;
+    let answer = peer.install_snapshot(messages).await;
     if let Some(error) = fault.lock().take() {
         return Err(TransportError::Failed(format!("read snapshot: {error}")));
     }

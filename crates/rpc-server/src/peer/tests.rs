@@ -23,11 +23,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tonic::service::InterceptorLayer;
 use tonic::transport::server::TcpIncoming;
 
 use super::groups::Groups;
 use super::service::Service;
-use super::{PeerTransport, message_len_max, server};
+use super::{Guard, PeerTransport, message_len_max, server};
 use crate::{Advertise, NodeContext, ServerConfig};
 
 const MAX_MESSAGE: usize = 4 << 20;
@@ -159,10 +160,13 @@ impl Node {
         );
         let service =
             PeerServiceServer::new(service).max_decoding_message_size(message_len_max(MAX_MESSAGE));
-        let serving = server().add_service(service).serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            closing.clone().cancelled_owned(),
-        );
+        let serving = server()
+            .layer(InterceptorLayer::new(Guard::new(context.peers().clone())))
+            .add_service(service)
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                closing.clone().cancelled_owned(),
+            );
         let server = tokio::spawn(async move { serving.await.expect("the port serves") });
         let back = transport.start();
         Self {

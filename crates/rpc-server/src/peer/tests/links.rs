@@ -108,19 +108,62 @@ async fn a_node_of_another_cluster_is_not_let_in() {
     assert!(b.groups.came.lock().is_empty());
 }
 
+/// A call that deletes, from `from` to the port of `to`, said to be meant for
+/// that life of a node.
+async fn delete(
+    from: &Node,
+    to: &Node,
+    meant: Option<u8>,
+) -> Result<tonic::Response<v1::DeleteReplicaResponse>, tonic::Status> {
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", to.address));
+    let channel = endpoint.expect("an address").connect_lazy();
+    let mut request = tonic::Request::new(v1::DeleteReplicaRequest { partition_id: 1 });
+    if let Some(life) = meant {
+        let signature = from.context.peers().signature(Incarnation::from_bytes([life; 16]));
+        signature.sign(request.metadata_mut());
+    }
+    PeerServiceClient::new(channel).delete_replica(request).await
+}
+
 #[tokio::test]
-async fn a_stream_that_does_not_say_whose_it_is_is_refused() {
+async fn calls_are_carried_out_for_whom_they_are_meant() {
     let a = Node::start(Identity::new(1), &[]).await;
+    let b = Node::start(Identity::new(2), &[a.address]).await;
+    b.connect(&a).await;
+    let stranger = Node::start(Identity::new(3), &[]).await;
+    let foreign = Node::start(Identity { cluster: "other", ..Identity::new(4) }, &[]).await;
+    let twin = Node::start(Identity { life: 9, ..Identity::new(2) }, &[]).await;
+    // Let in, it finds that the store is not open here.
+    let let_in = Code::Unavailable;
+    let cases = [
+        (&b, Some(1), let_in),
+        (&stranger, Some(1), let_in),
+        (&b, None, Code::InvalidArgument),
+        // The address belonged to another node.
+        (&b, Some(7), Code::FailedPrecondition),
+        (&foreign, Some(1), Code::FailedPrecondition),
+        // Of a node that is known in another incarnation.
+        (&twin, Some(1), Code::FailedPrecondition),
+    ];
+    for (from, meant, code) in cases {
+        let status = delete(from, &a, meant).await.expect_err("nothing is here");
+        let who = (from.identity.id, from.identity.life, meant);
+        assert_eq!(status.code(), code, "{who:?}: {status:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_takes_a_hello_first() {
+    let a = Node::start(Identity::new(1), &[]).await;
+    let stranger = Node::start(Identity::new(3), &[]).await;
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", a.address));
     let mut peer = PeerServiceClient::new(endpoint.expect("an address").connect_lazy());
     let calls = || futures::stream::iter([v1::RaftRequest::default()]);
     let unsigned = peer.raft(calls()).await.expect_err("it is not signed");
     assert_eq!(unsigned.code(), Code::InvalidArgument);
-
-    // Well signed, by somebody who never said Hello.
-    let stranger = Node::start(Identity::new(3), &[]).await;
     let mut request = tonic::Request::new(calls());
-    crate::peer::identity::sign(stranger.context.peers(), request.metadata_mut());
+    let signature = stranger.context.peers().signature(Incarnation::from_bytes([1; 16]));
+    signature.sign(request.metadata_mut());
     let unknown = peer.raft(request).await.expect_err("it is not known");
     assert_eq!(unknown.code(), Code::NotFound);
 }
