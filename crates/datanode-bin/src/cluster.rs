@@ -199,6 +199,23 @@ impl Cluster {
         Ok(Restart { down, ready })
     }
 
+    /// How many partitions each node leads, by its own word.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when a node does not answer.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub async fn leaders(&self) -> Result<Vec<(u64, u64)>, ClusterError> {
+        let asked = self.nodes.iter().map(|node| async move {
+            let address = node.ports().admin.to_string();
+            let admin = AdminClient::new([address], ClientConfig::default());
+            let status = admin.expect("this is an address").status().await?;
+            Ok((node.id(), status.leaders))
+        });
+        try_join_all(asked).await
+    }
+
     /// Waits until the cluster can spare a node.
     ///
     /// # Errors

@@ -59,6 +59,8 @@ impl Phase {
 pub(super) struct RestartRow {
     node: u64,
     signal: &'static str,
+    /// Partitions that it led when the signal came.
+    led: u64,
     /// From exec to the first connection that the client port took.
     ready_ms: f64,
     /// From the signal to the end of the process.
@@ -71,11 +73,18 @@ pub(super) struct RestartRow {
 }
 
 impl RestartRow {
-    pub(super) fn new(node: u64, signal: &'static str, restart: Restart, window: Window) -> Self {
+    pub(super) fn new(
+        node: u64,
+        signal: &'static str,
+        led: u64,
+        restart: Restart,
+        window: Window,
+    ) -> Self {
         let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
         Self {
             node,
             signal,
+            led,
             ready_ms: ms(restart.ready),
             down_ms: ms(restart.down),
             max_latency_ms: ms(window.slowest),
@@ -136,6 +145,7 @@ impl Report {
         let mut rows = Rows::new(&[
             "RESTART",
             "SIGNAL",
+            ">LED",
             ">DOWN AFTER",
             ">EXEC → LISTEN",
             ">READS",
@@ -147,6 +157,7 @@ impl Report {
             rows.push([
                 format!("node {}", row.node),
                 row.signal.to_owned(),
+                row.led.to_string(),
                 millis(row.down_ms),
                 millis(row.ready_ms),
                 row.reads.to_string(),

@@ -22,14 +22,15 @@ pub(super) async fn run(stage: &mut Stage, load: &Load) -> Result<Vec<RestartRow
     if ids.len() < 3 {
         return Ok(Vec::new());
     }
-    let last = ids[ids.len() - 1];
-    let orderly = ids.into_iter().map(|id| (id, Signal::Term));
     let mut rows = Vec::new();
     tokio::time::sleep(SETTLE).await;
-    for (id, signal) in orderly.chain([(last, Signal::Kill)]) {
-        let note = bar::note(format!("restarting node {id} with {}", signal.name()));
-        rows.push(restart(&mut stage.cluster, load, id, signal).await?);
-        note.finish();
+    for id in ids {
+        rows.push(restart(&mut stage.cluster, load, id, Signal::Term).await?);
+    }
+    // The kill that hurts: of the node that leads the most.
+    let leaders = stage.cluster.leaders().await.map_err(anyhow::Error::from)?;
+    if let Some((id, _)) = leaders.into_iter().max_by_key(|(_, leaders)| *leaders) {
+        rows.push(restart(&mut stage.cluster, load, id, Signal::Kill).await?);
     }
     Ok(rows)
 }
@@ -40,10 +41,14 @@ async fn restart(
     id: u64,
     signal: Signal,
 ) -> Result<RestartRow, Failure> {
+    let note = bar::note(format!("restarting node {id} with {}", signal.name()));
     cluster.wait_safe_to_stop(id, SPARE_TIMEOUT).await.map_err(anyhow::Error::from)?;
+    let leaders = cluster.leaders().await.map_err(anyhow::Error::from)?;
+    let led = leaders.iter().find(|(node, _)| *node == id).map_or(0, |(_, leaders)| *leaders);
     load.recorder.open();
     let restart = cluster.restart(id, signal).await.map_err(anyhow::Error::from)?;
     tokio::time::sleep(SETTLE).await;
     let window = load.recorder.close().await;
-    Ok(RestartRow::new(id, signal.name(), restart, window))
+    note.finish();
+    Ok(RestartRow::new(id, signal.name(), led, restart, window))
 }

@@ -211,12 +211,12 @@ async fn fields(port: &mut Port) {
         UploadExtentRequest { partition_id, ..Default::default() },
         UploadExtentRequest { data: "x".into(), crc32c: wrong, ..Default::default() },
     ];
-    check("upload", port.extents.upload_extent(tokio_stream::iter(upload)).await, BAD_SUM, &[]);
+    check("upload", port.extents.upload_extent(futures::stream::iter(upload)).await, BAD_SUM, &[]);
     let headless = [UploadExtentRequest { data: "x".into(), ..Default::default() }];
     let details = [("field", "partition_id")];
     check(
         "upload",
-        port.extents.upload_extent(tokio_stream::iter(headless)).await,
+        port.extents.upload_extent(futures::stream::iter(headless)).await,
         INVALID,
         &details,
     );
