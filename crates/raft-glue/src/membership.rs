@@ -51,8 +51,12 @@ impl Partition {
         let heir = group.membership().voters().iter().any(|id| wanted.voters.contains(id));
         if !wanted.voters.contains(&me) && heir {
             let given = transfer::give_away(group).await;
-            given.map_err(|error| MembershipError::Propose(error.into()))?;
-            return Err(group.not_leader().into());
+            let heir = given.map_err(|error| MembershipError::Propose(error.into()))?;
+            return Err(ProposeError::NotLeader {
+                leader: group.member(heir).map(|member| (heir, member)),
+                term: group.view().map_or(0, |view| view.term),
+            }
+            .into());
         }
         let _turn = group.changing.lock().await;
         group.change_membership(&wanted).await

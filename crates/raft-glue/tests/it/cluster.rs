@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use partition_store::{DiskConfig, Store, StoreConfig};
+use partition_store::{DiskConfig, OpenError, Store, StoreConfig};
 use partition_types::{
     Command, Crc32c, ExtentId, Member, NodeId, Op, Outcome, PartitionId, RequestId,
 };
@@ -116,8 +116,16 @@ impl Cluster {
     /// A store and a connected host, with nothing loaded.
     pub(crate) async fn open(&self, id: u64) -> (Store, PartitionHost) {
         let config = self.store_config(id);
-        let store =
-            tokio::task::spawn_blocking(move || Store::open(config)).await.unwrap().unwrap();
+        // The lock goes with the last handle, which a task that ends may hold.
+        let store = eventually("the lock of the directory", || async {
+            let config = config.clone();
+            match tokio::task::spawn_blocking(move || Store::open(config)).await.unwrap() {
+                Ok(store) => Some(store),
+                Err(OpenError::Locked { .. }) => None,
+                Err(error) => panic!("{error}"),
+            }
+        })
+        .await;
         let config = HostConfig {
             heartbeat_interval: HEARTBEAT,
             election_timeout: ELECTION,
@@ -144,8 +152,15 @@ impl Cluster {
 
     pub(crate) async fn stop(&mut self, id: u64) {
         let node = self.nodes.remove(&id).unwrap();
-        self.net.disconnect(node.id);
-        close(node.store, node.host).await;
+        self.close(id, node.store, node.host).await;
+    }
+
+    /// Ends what [`Cluster::open`] began.
+    pub(crate) async fn close(&self, id: u64, store: Store, host: PartitionHost) {
+        self.net.disconnect(node(id));
+        host.shutdown().await;
+        drop(host);
+        tokio::task::spawn_blocking(move || store.close()).await.unwrap().unwrap();
     }
 
     /// Stops a node and empties its disk: its next life is another one.
@@ -169,7 +184,9 @@ impl Cluster {
     /// Makes a replica on a node that serves.
     pub(crate) async fn create_replica(&self, on: u64, id: PartitionId, members: &[u64]) -> bool {
         let node = self.node(on);
-        let admitted = node.serving.admission().admit(id, 0).unwrap();
+        let admission = node.serving.admission();
+        admission.remove(&id);
+        let admitted = admission.admit(id, 0).unwrap();
         let members = self.members(members);
         node.host.create(id, members, admitted.vote, admitted.campaign).await.unwrap()
     }
@@ -188,19 +205,18 @@ impl Cluster {
 
     /// Waits until all of `among` name the same leader, by live knowledge.
     pub(crate) async fn await_leader(&self, id: PartitionId, among: &[u64]) -> u64 {
+        self.await_other_leader(id, among, 0).await
+    }
+
+    /// Likewise, and waits until that is not `not` any more.
+    pub(crate) async fn await_other_leader(&self, id: PartitionId, among: &[u64], not: u64) -> u64 {
         eventually("a leader that all know", || async {
             let leader = self.replica(among[0], id).leader()?;
             let known = |on: &u64| self.replica(*on, id).leader() == Some(leader);
-            among.iter().all(known).then_some(leader.get())
+            (leader.get() != not && among.iter().all(known)).then_some(leader.get())
         })
         .await
     }
-}
-
-pub(crate) async fn close(store: Store, host: PartitionHost) {
-    host.shutdown().await;
-    drop(host);
-    tokio::task::spawn_blocking(move || store.close()).await.unwrap().unwrap();
 }
 
 pub(crate) fn gate(_store: &Store) -> Startup<PartitionId, Load> {

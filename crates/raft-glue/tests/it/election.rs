@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, ELECTION, close, eventually, node, write};
+use crate::cluster::{Cluster, ELECTION, eventually, node, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cold_start_elects_the_preferred_replicas() {
@@ -74,7 +74,8 @@ async fn a_remembered_leader_is_no_leader() {
     })
     .await;
     assert!([node(1), node(2)].contains(&leader));
-    close(store, host).await;
+    drop(replica);
+    cluster.close(2, store, host).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

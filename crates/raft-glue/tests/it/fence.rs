@@ -5,7 +5,7 @@ use std::sync::Arc;
 use raft_glue::{CreateError, PartitionHost, ReplicaState};
 use startup_gate::{NodeFault, NotConfirmed, UnitFault, UnitSpec};
 
-use crate::cluster::{Cluster, ELECTION, close, gate, node, partition, write};
+use crate::cluster::{Cluster, ELECTION, eventually, gate, node, partition, write};
 
 /// Loads everything on a stopped node and goes no further.
 async fn load_only(cluster: &Cluster, id: u64) -> (partition_store::Store, PartitionHost) {
@@ -42,7 +42,8 @@ async fn a_sole_voter_does_not_lead_again_by_itself() {
     assert_eq!(replica.leader(), None);
     assert!(host.confirm_leader(id).await.is_err());
     assert!(!replica.is_leader());
-    close(store, host).await;
+    drop(replica);
+    cluster.close(1, store, host).await;
 
     cluster.boot([1]).await;
     assert_eq!(crate::cluster::read(&cluster.replica(1, id), extent).await, b"x");
@@ -72,10 +73,13 @@ async fn a_fenced_replica_votes_and_appends_and_takes_nothing_over() {
 
     // Votes: it makes node 2 leader when node 1 is away.
     cluster.net.heal();
+    eventually("node 2 to catch up", || async { cluster.replica(2, id).read_barrier().await.ok() })
+        .await;
     cluster.net.isolate(node(1));
-    cluster.await_leader(id, &[2]).await;
+    assert_eq!(cluster.await_other_leader(id, &[2], 1).await, 2);
     cluster.net.heal();
-    close(store, host).await;
+    drop(replica);
+    cluster.close(3, store, host).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,14 +93,14 @@ async fn a_group_is_not_initialised_behind_the_fence() {
     let (store, host) = load_only(&cluster, 1).await;
     let refused = host.initialize(id, members.clone()).await;
     assert!(matches!(refused, Err(CreateError::Fenced(_))), "{refused:?}");
-    close(store, host).await;
+    cluster.close(1, store, host).await;
 
     let (store, host) = cluster.open(1).await;
     let opened = open_gate(&store, &host).await;
     assert!(host.initialize(id, members.clone()).await.unwrap());
     assert!(!host.initialize(id, members).await.unwrap(), "initialised twice");
     drop(opened);
-    close(store, host).await;
+    cluster.close(1, store, host).await;
 }
 
 /// Runs the gate for a group that has no members yet: nobody can lead it, so

@@ -45,7 +45,7 @@ async fn refuses_what_cannot_be() {
     // Nobody else is there: it must go on leading.
     cluster.net.isolate(node(2));
     let refused = leader.transfer_leader(node(2)).await;
-    assert!(matches!(refused, Err(TransferError::NoTarget)), "{refused:?}");
+    assert!(matches!(refused, Err(TransferError::Alone)), "{refused:?}");
     cluster.net.heal();
     write(&cluster, id, b"still here").await;
 }

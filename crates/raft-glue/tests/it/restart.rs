@@ -58,6 +58,7 @@ async fn catches_up_by_a_snapshot_when_the_log_is_purged() {
     .await;
     assert!(sums.windows(2).all(|two| two[0].crc32c == two[1].crc32c), "{sums:?}");
     // What came by snapshot is there after the next restart too.
+    drop(replica);
     cluster.stop(3).await;
     cluster.boot([3]).await;
     assert_eq!(read(&cluster.replica(3, id), late).await, b"late");
@@ -69,7 +70,7 @@ async fn a_lost_leader_is_replaced_and_comes_back_as_a_follower() {
     let id = cluster.create(1, &[1, 2, 3]).await;
     let extent = write(&cluster, id, b"x").await;
     cluster.stop(1).await;
-    let leader = cluster.await_leader(id, &[2, 3]).await;
+    let leader = cluster.await_other_leader(id, &[2, 3], 1).await;
     let meanwhile = write(&cluster, id, b"meanwhile").await;
     cluster.boot([1]).await;
     assert_eq!(cluster.await_leader(id, &[1, 2, 3]).await, leader);
