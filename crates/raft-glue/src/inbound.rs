@@ -58,21 +58,21 @@ impl PartitionHost {
                 if !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
                     group.heard_leader(from, vote, committed);
                 }
-                Ok(RaftReply::Append(append_reply(reply)))
+                Ok(RaftReply::Append(append_reply(&reply)))
             }
             RaftRequest::Vote { vote, last, leadership_transfer } => {
                 sent_by(from, vote)?;
                 let mut rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
                 rpc.leadership_transfer = leadership_transfer;
                 let reply = body.raft.vote(rpc).await.map_err(|error| stopped(&group, &error))?;
-                Ok(vote_reply(reply))
+                Ok(vote_reply(&reply))
             }
             RaftRequest::PreVote { vote, last } => {
                 sent_by(from, vote)?;
                 let rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
                 let reply =
                     body.raft.pre_vote(rpc).await.map_err(|error| stopped(&group, &error))?;
-                Ok(vote_reply(reply))
+                Ok(vote_reply(&reply))
             }
             RaftRequest::Transfer { from: vote, to, last } => {
                 sent_by(from, vote)?;
@@ -225,8 +225,8 @@ fn sent_by(from: NodeId, vote: Vote) -> Result<(), Refusal> {
     Err(invalid(format!("node {from} sent another node's vote")))
 }
 
-fn append_reply(reply: AppendEntriesResponse<TypeConfig>) -> AppendReply {
-    match reply {
+fn append_reply(reply: &AppendEntriesResponse<TypeConfig>) -> AppendReply {
+    match *reply {
         AppendEntriesResponse::Success => AppendReply::Success,
         AppendEntriesResponse::PartialSuccess(last) => {
             AppendReply::Partial(last.map(from_raft_log_id))
@@ -236,7 +236,7 @@ fn append_reply(reply: AppendEntriesResponse<TypeConfig>) -> AppendReply {
     }
 }
 
-fn vote_reply(reply: VoteResponse<TypeConfig>) -> RaftReply {
+fn vote_reply(reply: &VoteResponse<TypeConfig>) -> RaftReply {
     RaftReply::Vote {
         vote: from_raft_vote(reply.vote),
         granted: reply.vote_granted,

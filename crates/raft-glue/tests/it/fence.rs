@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use raft_glue::{CreateError, PartitionHost, ReplicaState};
+use partition_types::Vote;
+use raft_glue::{CreateError, PartitionHost, RaftReply, RaftRequest, ReplicaState};
 use startup_gate::{NodeFault, NotConfirmed, UnitFault, UnitSpec};
 
 use crate::cluster::{Cluster, ELECTION, eventually, gate, node, partition, write};
@@ -64,6 +65,11 @@ async fn a_fenced_replica_votes_and_appends_and_takes_nothing_over() {
     // Inbound transfer: told to, it does not.
     let refused = cluster.replica(1, id).transfer_leader(node(3)).await;
     assert!(refused.is_err(), "{refused:?}");
+    let leader = cluster.replica(1, id).status();
+    let from = Vote { term: leader.term, voted_for: Some(node(1)), committed: true };
+    let order = RaftRequest::Transfer { from, to: node(3), last: leader.last };
+    let refused = host.handle(node(1), id, order).await.unwrap();
+    assert!(matches!(refused, RaftReply::Transfer { accepted: false, .. }), "{refused:?}");
     // Trigger and timer: with both others gone, it stays a follower.
     cluster.net.isolate(node(3));
     host.campaign(id).await;

@@ -1,5 +1,7 @@
 //! Groups of real stores over a network in memory.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod cluster;
 mod net;
 

@@ -14,8 +14,8 @@ async fn catches_up_from_the_log() {
         extents.push(write(&cluster, id, &[at; 1000]).await);
     }
     cluster.boot([3]).await;
-    for (at, extent) in extents.iter().enumerate() {
-        let wanted = if at == 0 { b"before".to_vec() } else { vec![at as u8 - 1; 1000] };
+    for (at, extent) in (0u8..).zip(&extents) {
+        let wanted = if at == 0 { b"before".to_vec() } else { vec![at - 1; 1000] };
         assert_eq!(read(&cluster.replica(3, id), *extent).await, wanted);
     }
     assert_eq!(cluster.net.snapshots.load(Ordering::Relaxed), 0);
@@ -42,8 +42,8 @@ async fn catches_up_by_a_snapshot_when_the_log_is_purged() {
     cluster.boot([3]).await;
     assert!(cluster.net.snapshots.load(Ordering::Relaxed) > 0);
     let replica = cluster.replica(3, id);
-    for (at, extent) in extents.iter().enumerate() {
-        assert_eq!(read(&replica, *extent).await, vec![at as u8; 100_000]);
+    for (at, extent) in (0u8..).zip(&extents) {
+        assert_eq!(read(&replica, *extent).await, vec![at; 100_000]);
     }
     assert_eq!(read(&replica, before).await, b"before");
     assert_eq!(read(&replica, late).await, b"late");
