@@ -49,7 +49,7 @@ impl FromStr for Size {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-        let exact = UNITS.iter().find(|(shift, _)| self.0 > 0 && self.0 % (1 << shift) == 0);
+        let exact = UNITS.iter().find(|(shift, _)| self.0 > 0 && self.0.is_multiple_of(1 << shift));
         match exact {
             Some((shift, unit)) => write!(f, "{}{unit}", self.0 >> shift),
             None => write!(f, "{}B", self.0),

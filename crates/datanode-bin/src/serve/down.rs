@@ -51,7 +51,7 @@ pub(super) async fn serving(
         // Endless streams (watches) would keep the port open for ever.
         parts.context.closing().cancel();
         let down = down.close(client.close()).await;
-        unload(down, parts).await
+        unload(down, parts).await;
     };
     within(times, signals, in_order).await
 }

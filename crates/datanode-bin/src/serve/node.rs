@@ -52,7 +52,7 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
     let metrics = Metrics::install().map_err(|error| Failure::new(Exit::Failed, error))?;
     let fence = Arc::new(OnceLock::new());
     let startup = Startup::new(gate::config(&plan), gate::observers(Arc::clone(&fence)))
-        .map_err(|error| Failure::usage(error))?;
+        .map_err(Failure::usage)?;
     let gate = startup.handle();
     let context = NodeContext::new(ports::server_config(&plan.config), gate.clone());
     let admin = AdminPort::open(context.clone(), metrics)
@@ -106,7 +106,7 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
             if let Some(down) = gate.unwind() {
                 down::unopened(down, parts, plan.times(), &signals).await?;
             }
-            failed(error)
+            failed(&error)
         }
     }
 }
@@ -221,7 +221,7 @@ fn verify(verify: config::Verify) -> Verify {
 }
 
 /// A start that was told to stop has done so; any other end of it is a failure.
-fn failed(error: StartError) -> Result<(), Failure> {
+fn failed(error: &StartError) -> Result<(), Failure> {
     if error.kind() == StartErrorKind::Stop {
         tracing::info!("{error}");
         return Ok(());
