@@ -191,6 +191,12 @@ impl<U: Unit> Machine<U> {
         self.end.as_ref()
     }
 
+    /// The step down that was begun last, if any.
+    #[must_use]
+    pub fn last_step(&self) -> Option<Step> {
+        self.step
+    }
+
     /// Whether a failed start has let go of its work, so that it can be unwound.
     #[must_use]
     pub fn can_unwind(&self) -> bool {

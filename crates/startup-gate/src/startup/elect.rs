@@ -10,7 +10,6 @@ use tracing::Instrument;
 
 use super::{Elect, Listen, Startup, ended};
 use crate::caught::caught;
-use crate::config::Policy;
 use crate::core::Core;
 use crate::error::StartError;
 use crate::fault::{FaultKind, UnitFault};
@@ -76,8 +75,8 @@ impl<U: Unit> Startup<U, Elect<U>> {
             let asking = ask(Arc::clone(core), unit, meter, Arc::clone(&confirm));
             tasks.spawn(asking.instrument(span));
         }
-        let strict = core.config.policy == Policy::Strict;
-        let mut timeout = (!strict).then_some(core.config.elect_timeout);
+        // A strict machine ignores it.
+        let mut timeout = Some(core.config.elect_timeout);
         let began = Instant::now();
         while core.with(|inner| inner.machine.stage()) == Stage::Elect {
             let left = timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));

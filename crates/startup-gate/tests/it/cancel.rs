@@ -117,6 +117,7 @@ async fn told_to_stop_in_each_stage() {
         assert!(handle.unwind().is_none(), "{name}: still going up");
 
         assert!(handle.cancel(), "{name}");
+        assert!(handle.unwind().is_none(), "{name}: the start has not let go yet");
         let error = climbing.await.expect("no panic").expect_err("cancelled");
         assert_eq!(error.to_string(), format!("start cancelled in {stage}"), "{name}");
         assert_eq!(error.kind(), StartErrorKind::Stop);
@@ -152,6 +153,33 @@ async fn dropped_in_each_stage() {
         assert_eq!(alive.count(), 0, "{name}: nothing is left running");
         unwind(&handle).await;
     }
+}
+
+/// A load that does not let go of its thread at once is waited for: the caller
+/// is about to close what it works on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_load_is_gone_when_the_call_returns() {
+    let startup = Startup::new(startup_gate::Config::default(), Vec::new()).expect("good");
+    let handle = startup.handle();
+    let alive = Alive::default();
+    let counted = alive.clone();
+    let climbing = tokio::spawn(async move {
+        let load = move |_| {
+            let breath = counted.breathe();
+            async move {
+                loop {
+                    std::thread::sleep(Duration::from_millis(100));
+                    tokio::task::yield_now().await;
+                    let _ = &breath;
+                }
+            }
+        };
+        startup.load([UnitSpec::new(1)], load, |_, ()| async { Ok(()) }).await
+    });
+    sleep(Duration::from_millis(150)).await;
+    handle.cancel();
+    assert!(climbing.await.expect("no panic").is_err());
+    assert_eq!(alive.count(), 0);
 }
 
 /// A cancel between two stages is not lost.

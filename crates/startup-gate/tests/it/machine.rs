@@ -3,7 +3,9 @@
 use std::collections::{HashSet, VecDeque};
 
 use startup_gate::machine::{Effect, Event, Machine, Rules};
-use startup_gate::{Concurrency, Priority, Stage, Step, StepEnd, UnitFault, UnitSpec, UnitState};
+use startup_gate::{
+    Concurrency, Priority, Stage, Step, StepEnd, Transition, UnitFault, UnitSpec, UnitState,
+};
 
 type Unit = u32;
 
@@ -79,8 +81,17 @@ fn check_step(before: &Machine<Unit>, effects: &[Effect<Unit>], after: &Machine<
                 assert_eq!(before.stage(), Stage::Listen);
                 assert!(!before.may_serve(), "twice: {before:#?}");
             }
+            Effect::Changed(Transition::StepBegan { step }) => {
+                let entry = if before.stage() == Stage::Draining { 0 } else { 3 };
+                let position = |step| Step::ALL.iter().position(|other| *other == step);
+                let expected = before.last_step().and_then(position).map_or(entry, |at| at + 1);
+                assert_eq!(position(*step), Some(expected), "steps in order: {before:#?}");
+            }
             _ => {}
         }
+    }
+    if before.stage() == Stage::Draining && after.stage() == Stage::Serving {
+        assert!(before.last_step() < Some(Step::Close), "no way back once the port is closed");
     }
     let draining = before.stage() == Stage::Draining && after.stage() == Stage::Draining;
     let granted = effects.iter().any(|effect| matches!(effect, Effect::GrantCampaign(_)));

@@ -146,3 +146,17 @@ async fn who_is_next() {
     let lowered = order_of_loads(ranked, |handle| handle.raise(&4, Priority::REST));
     assert_eq!(lowered.await, [3, 5, 4, 2, 1, 6], "a priority is never lowered");
 }
+
+/// With few slots overall, a priority counts across lanes.
+#[tokio::test(start_paused = true)]
+async fn priorities_count_across_lanes() {
+    let units = vec![
+        UnitSpec::new(1),
+        UnitSpec::new(2),
+        UnitSpec::new(3).lane(1),
+        UnitSpec::new(4).lane(1).priority(Priority::HOT),
+        UnitSpec::new(5).lane(2),
+        UnitSpec::new(6).lane(2).priority(Priority::QUORUM),
+    ];
+    assert_eq!(order_of_loads(units, |_| {}).await, [6, 4, 1, 2, 3, 5]);
+}
