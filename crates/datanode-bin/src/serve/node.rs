@@ -85,8 +85,7 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
         let mut climbing = pin!(climb(startup, &plan, &parts, first, client));
         tokio::select! {
             up = &mut climbing => up,
-            // Once the gate is open this does nothing, and it must not come
-            // later: on the way down it would cut the hand-over short.
+            // It ends a start only: if the gate opens meanwhile, it does nothing.
             () = signals.stop.cancelled() => {
                 gate.cancel();
                 climbing.await
