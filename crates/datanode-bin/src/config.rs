@@ -3,7 +3,7 @@
 //!
 //! Strict: an unknown key, a wrong type and a value that cannot work are
 //! errors that name the place (file, line and caret; or the variable or the
-//! argument) and say what to do. What the keys mean is in [`keys`].
+//! argument) and say what to do. What the keys mean is in `keys`.
 
 mod error;
 mod keys;

@@ -1,6 +1,6 @@
 //! `datanode serve`: a node, from its configuration to its last flush.
 //!
-//! [`node`] is the wiring diagram; the files beside it are its parts.
+//! `node` is the wiring diagram; the files beside it are its parts.
 
 mod data;
 mod down;

@@ -12,10 +12,10 @@ struct Given<'a> {
 
 const NOTHING: Given<'_> = Given { file: None, env: &[], set: &[] };
 
-/// What comes out: the configuration, or the error with the directory cut off.
 /// Key, value and origin of each setting.
 type Origins = Vec<(String, String, String)>;
 
+/// What comes out: the configuration, or the error with the directory cut off.
 fn load(given: &Given<'_>) -> Result<(Config, Origins), String> {
     let dir = tempfile::tempdir().unwrap();
     let file = given.file.map(|text| {
