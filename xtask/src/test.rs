@@ -70,12 +70,13 @@ fn run_counted(command: &mut Command, count: &mut Count) -> Result<bool> {
         (None, Some(stderr)) => Box::new(stderr),
         (None, None) => unreachable!("one of them was piped"),
     };
+    // nextest shows what a failed test printed, which has a result of its own.
+    let summary = if nextest { "Summary [" } else { "test result:" };
     for line in BufReader::new(output).lines() {
         let line = line?;
-        let summary = line.trim_start();
-        if summary.starts_with("Summary [") || summary.starts_with("test result:") {
-            count.passed += number_before(summary, " passed");
-            count.failed += number_before(summary, " failed");
+        if line.trim_start().starts_with(summary) {
+            count.passed += number_before(&line, " passed");
+            count.failed += number_before(&line, " failed");
         }
         println!("{line}");
     }
