@@ -134,7 +134,9 @@ fn state_and_cause(
 
 fn of_unit(unit: &UnitState) -> (v1::PartitionState, Option<String>) {
     match unit {
-        UnitState::Waiting | UnitState::Loading => (v1::PartitionState::Loading, None),
+        UnitState::Waiting | UnitState::Joining | UnitState::Joined | UnitState::Loading => {
+            (v1::PartitionState::Loading, None)
+        }
         UnitState::Loaded | UnitState::Checking => (v1::PartitionState::Checking, None),
         UnitState::Checked | UnitState::Electing => (v1::PartitionState::Electing, None),
         UnitState::Ready => (v1::PartitionState::Ready, None),
