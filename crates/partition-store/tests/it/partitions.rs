@@ -206,31 +206,27 @@ fn appends_stop_at_the_reserve() {
 fn a_check_beside_writing_finds_no_fault_that_is_not_there() {
     let node = Node::new(1);
     let (store, replica) = node.open_with(1);
-    let checking = std::sync::atomic::AtomicBool::new(true);
     let checks = std::thread::scope(|scope| {
         let writing = scope.spawn(|| {
-            let mut next = 0;
-            while checking.load(std::sync::atomic::Ordering::Relaxed) {
-                let some: Vec<_> = (next..next + 8).map(|at| entry(1, at, 2000)).collect();
-                next += 8;
+            for round in 0..80 {
+                let first = round * 8;
+                let some: Vec<_> = (first..first + 8).map(|at| entry(1, at, 2000)).collect();
                 append(replica.log(), some.clone());
                 wait(replica.state().apply(some)).unwrap();
                 // What a node does all the time: flush, and purge up to there.
                 wait(replica.state().flush()).unwrap();
-                wait(replica.log().purge(log_id(1, next - 1))).unwrap();
+                wait(replica.log().purge(log_id(1, first + 7))).unwrap();
             }
-            next
         });
         let mut checks = 0;
-        while checks < 300 {
+        while !writing.is_finished() {
             replica.check([Verify::None, Verify::Sample, Verify::Full][checks % 3]).unwrap();
             checks += 1;
         }
-        checking.store(false, std::sync::atomic::Ordering::Relaxed);
-        assert!(writing.join().unwrap() > 8, "nothing was written meanwhile");
+        writing.join().unwrap();
         checks
     });
-    assert_eq!(checks, 300);
+    assert!(checks > 10, "{checks} checks");
     store.close().unwrap();
 }
 

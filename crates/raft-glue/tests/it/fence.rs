@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use partition_types::Vote;
 use raft_glue::{CreateError, PartitionHost, RaftReply, RaftRequest, ReplicaState};
-use startup_gate::{NodeFault, NotConfirmed, UnitFault, UnitSpec};
+use startup_gate::{NodeFault, NotConfirmed, UnitSpec};
 
 use crate::cluster::{
     Cluster, ELECTION, eventually, gate, load_one, node, partition, write,
