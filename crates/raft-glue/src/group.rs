@@ -1,7 +1,7 @@
 //! One group on this node: its Raft, its store, and what the host knows of it.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use openraft::ServerState;
@@ -37,6 +37,8 @@ pub(crate) struct Group {
     pub(crate) contact: Contact,
     pub(crate) lead: Lead,
     pub(crate) campaign: Mutex<Campaign>,
+    /// The process of the last leader is gone, and no other leader was heard of.
+    pub(crate) leader_gone: Arc<AtomicBool>,
     /// One snapshot at a time is received.
     pub(crate) receiving: tokio::sync::Mutex<()>,
     /// One membership change or hand-over at a time is led from here.
@@ -100,11 +102,13 @@ impl Group {
         let replay = Arc::new(replay);
         let weak = Arc::downgrade(&replay);
         let machine = StateMachine::new(replay, recovered);
+        let leader_gone = Arc::new(AtomicBool::new(false));
         let network = Network {
             node_id: shared.config.node_id,
             partition_id: id,
             transport: Arc::clone(&shared.transport),
             fence: Arc::clone(&fence),
+            leader_gone: Arc::clone(&leader_gone),
             append_timeout: shared.config.election_timeout.0,
             backoff_max: shared.config.heartbeat_interval,
         };
@@ -114,7 +118,9 @@ impl Group {
             .await
             .map_err(|error| LoadFault::Failed { id, what: error.to_string() })?;
         let body = Body { store, raft, applied_next, tail, replay: weak };
-        let group = Arc::new(Self::new(shared, id, created_with, Some(body), fence));
+        let mut group = Self::new(shared, id, created_with, Some(body), fence);
+        group.leader_gone = leader_gone;
+        let group = Arc::new(group);
         group.run();
         Ok(group)
     }
@@ -147,6 +153,7 @@ impl Group {
             contact: Contact::default(),
             lead: Lead::default(),
             campaign: Mutex::default(),
+            leader_gone: Arc::default(),
             receiving: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -321,6 +328,9 @@ impl Group {
 
     fn role_changed(&self, before: Option<&View>, now: Option<&View>) {
         let leads = now.is_some_and(View::leads);
+        if leads {
+            self.leader_gone.store(false, Ordering::Release);
+        }
         let changed = self.lead.set(leads, &self.shared.leads, &self.shared.metrics);
         if changed {
             let term = now.map_or(0, |view| view.term);

@@ -13,6 +13,7 @@ use openraft::raft::{
 use partition_types::{NodeId, PartitionId, Reason, Vote};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::convert::{
@@ -64,15 +65,20 @@ impl PartitionHost {
                 }
                 Ok(RaftReply::Append(append_reply(&reply)))
             }
-            RaftRequest::Vote { vote, last, leadership_transfer } => {
+            RaftRequest::Vote { vote, last, leadership_transfer, leader_gone } => {
                 sent_by(from, vote)?;
                 let mut rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
-                rpc.leadership_transfer = leadership_transfer;
+                // The same to openraft: the leader's lease does not count.
+                let is_lost = leader_gone && group.has_lost_leader();
+                rpc.leadership_transfer = leadership_transfer || is_lost;
                 let reply = body.raft.vote(rpc).await.map_err(|error| stopped(&group, &error))?;
                 Ok(vote_reply(&reply))
             }
-            RaftRequest::PreVote { vote, last } => {
+            RaftRequest::PreVote { vote, last, leader_gone } => {
                 sent_by(from, vote)?;
+                if leader_gone && group.has_lost_leader() {
+                    return Ok(group.would_succeed(vote, last));
+                }
                 let rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
                 let reply =
                     body.raft.pre_vote(rpc).await.map_err(|error| stopped(&group, &error))?;
@@ -166,6 +172,7 @@ impl PartitionHost {
 
 impl Group {
     fn heard_leader(&self, from: NodeId, vote: Vote, committed: Option<partition_types::LogId>) {
+        self.leader_gone.store(false, Ordering::Release);
         if self.contact.heard(from, vote.term, committed) {
             let _ = self.shared.routes.send(self.id);
         }

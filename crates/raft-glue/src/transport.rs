@@ -89,6 +89,9 @@ pub enum RaftRequest {
         /// The leader itself asked the candidate to take over, so that its
         /// lease does not count.
         leadership_transfer: bool,
+        /// The process of the last leader is gone: its lease does not count
+        /// where the voter lost it too.
+        leader_gone: bool,
     },
     /// Asks whether a vote would be given; changes nothing.
     PreVote {
@@ -96,6 +99,8 @@ pub enum RaftRequest {
         vote: Vote,
         /// The candidate's last entry.
         last: Option<LogId>,
+        /// As in a vote.
+        leader_gone: bool,
     },
     /// The leader hands over: the target campaigns, the others let it.
     Transfer {

@@ -14,7 +14,9 @@ use partition_types::{
 };
 use raft_glue::{HostConfig, Partition, PartitionHost, ProposeError, Verify};
 use startup_gate::state::Load;
-use startup_gate::{Config, LoadTicket, NodeFault, NotConfirmed, Serving, Startup, UnitFault, UnitSpec};
+use startup_gate::{
+    Config, LoadTicket, NodeFault, NotConfirmed, Serving, Startup, UnitFault, UnitSpec,
+};
 use tempfile::TempDir;
 
 use crate::net::Net;
@@ -46,17 +48,25 @@ pub(crate) struct Cluster {
     pub(crate) nodes: BTreeMap<u64, Node>,
     /// Slows the loads of nodes that are opened from now on.
     pub(crate) load_delay: Duration,
+    /// Of nodes that are opened from now on.
+    pub(crate) election: (Duration, Duration),
 }
 
 impl Cluster {
     /// Starts nodes 1 to `count`, all at the same time.
     pub(crate) async fn start(count: u64) -> Self {
+        Self::start_with(count, ELECTION).await
+    }
+
+    /// Likewise, with other election timeouts.
+    pub(crate) async fn start_with(count: u64, election: (Duration, Duration)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut cluster = Self {
             net: Arc::default(),
             dir,
             nodes: BTreeMap::new(),
             load_delay: Duration::ZERO,
+            election,
         };
         cluster.boot(1..=count).await;
         cluster
@@ -78,9 +88,7 @@ impl Cluster {
                 units,
                 move |ticket| {
                     let host = load.clone();
-                    async move {
-                        load_one(&host, ticket).await
-                    }
+                    async move { load_one(&host, ticket).await }
                 },
                 move |ticket, _loaded| {
                     let host = check.clone();
@@ -133,7 +141,7 @@ impl Cluster {
         .await;
         let config = HostConfig {
             heartbeat_interval: HEARTBEAT,
-            election_timeout: ELECTION,
+            election_timeout: self.election,
             ..HostConfig::new(node(id), member(id, &store))
         };
         let host = PartitionHost::new(config, store.clone(), self.net.wire(node(id)));

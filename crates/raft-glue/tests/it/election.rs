@@ -122,6 +122,38 @@ async fn a_returning_node_does_not_depose_the_leader() {
     assert_eq!(cluster.replica(3, id).status().term, term);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_process_is_gone_is_succeeded_before_its_time_is_up() {
+    // No timer helps within the time of a test.
+    let never = (Duration::from_secs(600), Duration::from_secs(1200));
+    let mut cluster = Cluster::start_with(3, never).await;
+    let mut ids = Vec::new();
+    for id in 1..=8 {
+        ids.push(cluster.create(id, &[1, 2, 3]).await);
+    }
+    write(&cluster, ids[0], b"before").await;
+    cluster.crash(1).await;
+    for on in [2, 3] {
+        cluster.node(on).host.peer_is_gone(node(1));
+    }
+    for id in &ids {
+        assert_ne!(cluster.await_leader(*id, &[2, 3]).await, 1);
+        write(&cluster, *id, b"after").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_lives_is_not_succeeded() {
+    let cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    let term = cluster.replica(1, id).status().term;
+    // One voter is mistaken; the other one still hears the leader.
+    cluster.node(3).host.peer_is_gone(node(1));
+    tokio::time::sleep(ELECTION.1).await;
+    assert_eq!(cluster.await_leader(id, &[1, 2, 3]).await, 1);
+    assert_eq!(cluster.replica(1, id).status().term, term);
+}
+
 /// The rights for a partition, from a gate that has nothing else to do.
 async fn admitted(
     id: partition_types::PartitionId,

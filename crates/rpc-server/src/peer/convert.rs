@@ -87,15 +87,19 @@ pub(super) fn call_to_wire(
                 committed: committed.map(log_id_to_wire),
             })
         }
-        RaftRequest::Vote { vote, last, leadership_transfer } => CallBody::Vote(v1::VoteCall {
-            vote: Some(vote_to_wire(*vote)),
-            last: last.map(log_id_to_wire),
-            leadership_transfer: *leadership_transfer,
-        }),
-        RaftRequest::PreVote { vote, last } => CallBody::PreVote(v1::VoteCall {
+        RaftRequest::Vote { vote, last, leadership_transfer, leader_gone } => {
+            CallBody::Vote(v1::VoteCall {
+                vote: Some(vote_to_wire(*vote)),
+                last: last.map(log_id_to_wire),
+                leadership_transfer: *leadership_transfer,
+                leader_gone: *leader_gone,
+            })
+        }
+        RaftRequest::PreVote { vote, last, leader_gone } => CallBody::PreVote(v1::VoteCall {
             vote: Some(vote_to_wire(*vote)),
             last: last.map(log_id_to_wire),
             leadership_transfer: false,
+            leader_gone: *leader_gone,
         }),
         RaftRequest::Transfer { from, to, last } => CallBody::Transfer(v1::TransferCall {
             from: Some(vote_to_wire(*from)),
@@ -126,10 +130,12 @@ pub(super) fn call_from_wire(call: v1::RaftCall) -> Result<(PartitionId, RaftReq
             vote: vote_from_wire(vote.vote)?,
             last: vote.last.map(log_id_from_wire),
             leadership_transfer: vote.leadership_transfer,
+            leader_gone: vote.leader_gone,
         },
         CallBody::PreVote(vote) => RaftRequest::PreVote {
             vote: vote_from_wire(vote.vote)?,
             last: vote.last.map(log_id_from_wire),
+            leader_gone: vote.leader_gone,
         },
         CallBody::Transfer(transfer) => RaftRequest::Transfer {
             from: vote_from_wire(transfer.from)?,

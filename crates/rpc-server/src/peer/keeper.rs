@@ -1,17 +1,18 @@
 //! Keeps the book about this node itself: the stage of its start, the routes of
 //! its replicas, the members of its groups; and tells the groups which peers
-//! are back.
+//! come and go.
 
 use std::time::Duration;
 
 use datanode_proto::v1;
-use partition_types::{NodeId, PartitionId};
+use partition_types::PartitionId;
 use raft_glue::{Partition, PartitionHost};
 use startup_gate::Stage;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
+use super::link::Sighting;
 use crate::context::NodeContext;
 
 /// Changes that come together are told together.
@@ -23,8 +24,8 @@ const REVIEW_STARTING: Duration = Duration::from_millis(250);
 const REVIEW: Duration = Duration::from_secs(30);
 
 /// Runs until it is dropped.
-pub(crate) async fn keep(context: NodeContext, back: mpsc::UnboundedReceiver<NodeId>) {
-    tokio::join!(keep_stage(&context), keep_routes(&context), wake_groups(&context, back));
+pub(crate) async fn keep(context: NodeContext, seen: mpsc::UnboundedReceiver<Sighting>) {
+    tokio::join!(keep_stage(&context), keep_routes(&context), tell_groups(&context, seen));
 }
 
 async fn keep_stage(context: &NodeContext) {
@@ -90,10 +91,12 @@ fn meet_members(context: &NodeContext, partition: &Partition) {
     }
 }
 
-async fn wake_groups(context: &NodeContext, mut back: mpsc::UnboundedReceiver<NodeId>) {
-    while let Some(node_id) = back.recv().await {
-        if let Some(host) = context.host() {
-            host.peer_is_back(node_id);
+async fn tell_groups(context: &NodeContext, mut seen: mpsc::UnboundedReceiver<Sighting>) {
+    while let Some(sighting) = seen.recv().await {
+        let Some(host) = context.host() else { continue };
+        match sighting {
+            Sighting::Back(node_id) => host.peer_is_back(node_id),
+            Sighting::Gone(node_id) => host.peer_is_gone(node_id),
         }
     }
 }

@@ -17,6 +17,7 @@ use raft_glue::{
 use tokio::sync::mpsc;
 
 use super::lane::{Closed, Lane};
+use super::link::Sighting;
 use super::links::Links;
 use super::{convert, snapshot};
 use crate::context::NodeContext;
@@ -42,8 +43,8 @@ impl PeerTransport {
         &self.links
     }
 
-    /// Begins to connect. The channel names each peer that is connected to.
-    pub(crate) fn start(&self) -> mpsc::UnboundedReceiver<NodeId> {
+    /// Begins to connect. The channel tells which peers come and go.
+    pub(crate) fn start(&self) -> mpsc::UnboundedReceiver<Sighting> {
         self.links.start()
     }
 
