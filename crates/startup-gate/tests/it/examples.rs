@@ -1,21 +1,24 @@
 //! The examples as real processes: each checks itself, says what it saw, and
 //! exits by itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// `cargo test` and nextest build the examples beside the tests; a run of this
-/// test target alone does not, so that they are built here.
+/// `cargo test` and nextest build the examples beside the tests. A run of this
+/// test target alone does not: what is missing or old is built here.
 fn example(name: &str) -> PathBuf {
     let mut path = std::env::current_exe().expect("a test has a path");
     path.pop();
     path.pop();
     path.push("examples");
     path.push(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    if !path.exists() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = package.join("examples").join(format!("{name}.rs"));
+    let changed = |path: &Path| path.metadata().and_then(|of| of.modified()).ok();
+    if changed(&path) < changed(&source) {
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--examples", "--manifest-path"])
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+            .args(["build", "--example", name, "--manifest-path"])
+            .arg(package.join("Cargo.toml"))
             .status();
         assert!(built.expect("cargo runs").success());
     }
