@@ -85,7 +85,7 @@ impl PartitionHost {
                 group.campaign_when_due().await;
             }
             if Instant::now() >= give_up {
-                return Err(NotYet { reason: poll.reason(), needs_us });
+                return Err(NotYet { reason: group.why_unled(&poll), needs_us });
             }
             tokio::time::sleep(ASK_POLL).await;
         }
@@ -143,6 +143,25 @@ impl Group {
             }
         }
         poll
+    }
+
+    /// What to tell an operator. A group that was made here and never given its
+    /// members waits for nobody who could come back, and says so.
+    fn why_unled(&self, poll: &Poll) -> String {
+        if !self.membership().members.is_empty() {
+            return poll.reason();
+        }
+        let first: Vec<_> = self.created_with.iter().map(|(id, _)| id.to_string()).collect();
+        if first.is_empty() {
+            return "never initialised: made to join its group, and never taken in; \
+                    add this replica again, or delete it"
+                .to_owned();
+        }
+        let (first, poll) = (first.join(", "), poll.reason());
+        format!(
+            "never initialised: made for nodes {first}, and told of no members since ({poll}); \
+             create it again with the same replicas, or delete it"
+        )
     }
 
     async fn caught_up(

@@ -256,6 +256,7 @@ impl Group {
         }
         tracing::error!(partition_id = %self.id, cause, "quarantined the partition");
         self.fence.quarantine();
+        self.tell_quarantine(cause);
         let Some(body) = &self.body else { return };
         body.raft.runtime_config().elect(false);
         let _ = self.shared.routes.send(self.id);
@@ -266,6 +267,14 @@ impl Group {
                     tracing::warn!(partition_id = %group.id, %error, "quarantined leader stays");
                 }
             });
+        }
+    }
+
+    /// Not of a replica that was replaced: its successor is another one.
+    fn tell_quarantine(self: &Arc<Self>, cause: &str) {
+        let replaced = self.shared.group(self.id).is_some_and(|group| !Arc::ptr_eq(&group, self));
+        if let Some(told) = self.shared.on_quarantine.get().filter(|_| !replaced) {
+            told(self.id, cause);
         }
     }
 

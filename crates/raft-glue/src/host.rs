@@ -152,7 +152,8 @@ impl PartitionHost {
         let store = body.store.clone();
         let checked = tokio::task::spawn_blocking(move || store.check(verify)).await;
         let what = match checked {
-            Ok(Ok(())) => return Ok(()),
+            // Its Raft may have met a bad disk meanwhile.
+            Ok(Ok(())) => return group.healthy().map(drop).map_err(|e| fault(e.to_string())),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
@@ -296,6 +297,17 @@ impl PartitionHost {
         }
     }
 
+    /// Has `told` called for each replica that is quarantined from now on,
+    /// whoever found it bad, with the cause. Once for each; it may be called on
+    /// any thread, must not block, and may call back into the host.
+    ///
+    /// # Panics
+    /// When somebody is told already.
+    pub fn on_quarantine(&self, told: impl Fn(PartitionId, &str) + Send + Sync + 'static) {
+        let first = self.shared.on_quarantine.set(Box::new(told)).is_ok();
+        assert!(first, "a host has one listener");
+    }
+
     /// A peer said hello: what this node leads with it talks to it at once.
     pub fn peer_is_back(&self, node_id: NodeId) {
         for group in self.shared.shared_with(node_id) {
@@ -308,7 +320,7 @@ impl PartitionHost {
     pub fn set_serving(&self, serving: bool) {
         self.shared.leads.set_serving(serving);
         for group in self.shared.all() {
-            group.lead.settle(&self.shared.leads, &self.shared.metrics);
+            group.lead.settle(&self.shared.leads);
             if serving {
                 group.enable_elections();
             }
@@ -316,10 +328,15 @@ impl PartitionHost {
     }
 
     /// How long partitions were led by this node while its client port was
-    /// closed, added up over the partitions; running ones count when they end.
+    /// closed, added up over the partitions, up to now. It never shrinks.
     #[must_use]
     pub fn leader_unserved(&self) -> Duration {
-        self.shared.leads.unserved()
+        let leads = &self.shared.leads;
+        // In this order: a clock that stops in between is missed until the next
+        // call, where the other order would count it twice.
+        let settled = leads.unserved();
+        let running = self.shared.all().iter().map(|group| group.lead.unserved_so_far()).sum();
+        leads.tell_unserved(settled.saturating_add(running))
     }
 
     /// Partitions whose leader, members or state changed. A receiver that lags

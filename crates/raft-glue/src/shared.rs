@@ -1,8 +1,8 @@
 //! What the host and its groups share.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -26,6 +26,9 @@ const RECEIVING_MAX: usize = 4;
 /// Changed routes that a subscriber may be behind before it must resync.
 const ROUTES_BUFFER: usize = 4096;
 
+/// Is told which partition was quarantined, and why.
+pub(crate) type OnQuarantine = Box<dyn Fn(PartitionId, &str) + Send + Sync>;
+
 /// What the host and its groups share.
 pub(crate) struct Shared {
     pub(crate) config: HostConfig,
@@ -39,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) routes: broadcast::Sender<PartitionId>,
     pub(crate) prober: Prober,
     pub(crate) wanted: Wanted,
+    /// Whom to tell of a quarantine; see [`PartitionHost::on_quarantine`](crate::PartitionHost::on_quarantine).
+    pub(crate) on_quarantine: OnceLock<OnQuarantine>,
     pub(crate) receiving: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -62,6 +67,7 @@ impl Shared {
             routes: broadcast::channel(ROUTES_BUFFER).0,
             prober: Prober::default(),
             wanted: Wanted::default(),
+            on_quarantine: OnceLock::new(),
             receiving: Semaphore::new(RECEIVING_MAX),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),

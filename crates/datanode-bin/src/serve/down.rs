@@ -1,6 +1,7 @@
 //! The way down: hand over, close, flush, unload. In order when there is time,
 //! at once when there is none; acknowledged writes survive both.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -12,7 +13,7 @@ use startup_gate::state::Flush;
 use startup_gate::{Down, Serving};
 
 use super::signals::Signals;
-use crate::{Exit, Failure};
+use crate::{Exit, Failure, progress};
 
 /// What has to be taken apart, the client port aside.
 pub(super) struct Parts {
@@ -35,6 +36,7 @@ pub(super) async fn serving(
     times: Times,
     signals: &Signals,
 ) -> Result<(), Failure> {
+    let telling = telling(&parts);
     let in_order = async {
         let down = serving.drain(tokio::time::sleep(times.notice)).await;
         let host = parts.host.clone();
@@ -53,7 +55,7 @@ pub(super) async fn serving(
         let down = down.close(client.close()).await;
         unload(down, parts).await;
     };
-    within(times, signals, in_order).await
+    within(times, signals, in_order, telling).await
 }
 
 /// Takes a node down whose start failed or was cancelled: it serves nobody.
@@ -64,7 +66,12 @@ pub(super) async fn unopened(
     signals: &Signals,
 ) -> Result<(), Failure> {
     parts.context.closing().cancel();
-    within(times, signals, unload(down, parts)).await
+    let telling = telling(&parts);
+    within(times, signals, unload(down, parts), telling).await
+}
+
+fn telling(parts: &Parts) -> impl Future<Output = Infallible> + use<> {
+    progress::show_down(parts.context.gate().clone(), parts.host.clone())
 }
 
 async fn unload(down: Down<PartitionId, Flush>, parts: Parts) {
@@ -106,9 +113,11 @@ async fn within(
     times: Times,
     signals: &Signals,
     in_order: impl Future<Output = ()>,
+    telling: impl Future<Output = Infallible>,
 ) -> Result<(), Failure> {
     let why = tokio::select! {
         () = in_order => return Ok(()),
+        never = telling => match never {},
         () = signals.stop_now.cancelled() => "a second signal",
         () = tokio::time::sleep(times.notice + times.timeout) => "shutdown.timeout",
     };

@@ -65,7 +65,7 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         "starting"
     );
-    tokio::spawn(systemd::follow(gate.clone()));
+    tokio::spawn(systemd::follow(gate.clone(), gate::patience(&plan)));
     let bar = tokio::spawn(progress::show(gate.clone()));
     let opening = gate.span("open disks");
     // A first signal waits for it: it is short, and half an opening is no
@@ -80,6 +80,7 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
     let (host, peer) = join(&plan, &context, &store, local).await?;
     // Only ever set here.
     let _ = fence.set(host.clone());
+    gate::hear_of_quarantines(&host, gate.clone());
     let parts = Parts { context, host, store, peer, admin };
     let up = {
         let mut climbing = pin!(climb(startup, &plan, &parts, first, client));
@@ -206,6 +207,9 @@ async fn confirm(
     id: PartitionId,
     first: Option<&FirstPartition>,
 ) -> Result<(), NotConfirmed> {
+    if let Some(cause) = host.get(id).and_then(|partition| partition.cause()) {
+        return Err(UnitFault::failed(cause).into());
+    }
     if let Some(first) = first.filter(|first| first.id == id) {
         let made = host.initialize(id, first.members.clone()).await;
         made.map_err(|error| NotConfirmed::pending(error.to_string()))?;

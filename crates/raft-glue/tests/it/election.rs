@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, ELECTION, eventually, node, write};
+use crate::cluster::{Cluster, ELECTION, eventually, node, partition, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cold_start_elects_the_preferred_replicas() {
@@ -107,6 +107,25 @@ async fn one_call_a_peer_asks_about_all_shared_partitions() {
     // have made as many.
     assert!(calls >= 2 && calls < 2 * 20 * PARTITIONS / 4, "{calls} calls");
     cluster.close(3, store, host).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_was_only_half_made_says_so() {
+    let cluster = Cluster::start(3).await;
+    let (half, joining) = (partition(1), partition(2));
+    assert!(cluster.create_replica(1, half, &[1, 2, 3]).await);
+    assert!(cluster.create_replica(1, joining, &[]).await);
+    let host = &cluster.node(1).host;
+    let not_yet = host.confirm_leader(half).await.unwrap_err();
+    let said = "never initialised: made for nodes 1, 2, 3, and told of no members since (";
+    assert!(not_yet.reason.starts_with(said), "{not_yet}");
+    assert!(not_yet.reason.contains("create it again with the same replicas"), "{not_yet}");
+    let not_yet = host.confirm_leader(joining).await.unwrap_err();
+    assert!(not_yet.reason.starts_with("never initialised: made to join"), "{not_yet}");
+
+    // What it advises helps.
+    cluster.create(1, &[1, 2, 3]).await;
+    host.confirm_leader(half).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
