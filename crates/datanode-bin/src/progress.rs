@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use partition_types::PartitionId;
 use raft_glue::PartitionHost;
-use startup_gate::{Counts, Handle, Report};
+use startup_gate::{Counts, Handle, Report, UnitReport};
 
 /// A log line so often, where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -101,9 +101,12 @@ fn units(report: &Report) -> (usize, usize) {
     stage.map_or((0, 0), |s| (s.units_done + s.units_failed + s.units_waived, s.units_total))
 }
 
-/// The first partition that blocks; before there is any, what is done instead.
+/// The first partition that blocks, rather one that is being worked on than one
+/// that is in a queue; before there is any, what is done instead.
 fn waiting_for(report: &Report) -> String {
-    let Some(first) = report.blocking.first() else {
+    let is_queued = |unit: &&UnitReport| matches!(unit.state, "waiting" | "joined" | "loaded");
+    let at_work = report.blocking.iter().find(|unit| !is_queued(unit));
+    let Some(first) = at_work.or_else(|| report.blocking.first()) else {
         let running = report.spans.iter().find(|span| span.end_ms.is_none());
         return running.map_or_else(String::new, |span| span.name.clone());
     };

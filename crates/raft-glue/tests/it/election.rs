@@ -124,7 +124,11 @@ async fn a_group_that_was_only_half_made_says_so() {
     assert!(not_yet.reason.starts_with("never initialised: made to join"), "{not_yet}");
 
     // What it advises helps.
-    cluster.create(1, &[1, 2, 3]).await;
+    for on in [2, 3] {
+        assert!(cluster.create_replica(on, half, &[1, 2, 3]).await);
+    }
+    assert!(host.initialize(half, cluster.members(&[1, 2, 3])).await.unwrap());
+    cluster.await_leader(half, &[1, 2, 3]).await;
     host.confirm_leader(half).await.unwrap();
 }
 
