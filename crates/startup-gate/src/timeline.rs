@@ -166,7 +166,8 @@ impl<U: Unit> Timeline<U> {
             UnitState::Waived { .. } => times.waived = Some(at),
             UnitState::Ready => times.settled = Some(at),
             UnitState::Quarantined { .. } => {
-                times.settled = Some(at);
+                // One that was ready long ago costs the start nothing now.
+                times.settled.get_or_insert(at);
                 times.failed_in = Some(times.stage_of_fault(stage));
                 if !times.votes && !times.admitted {
                     self.voteless -= 1;

@@ -40,6 +40,8 @@ struct Report {
     waived: Vec<Unit>,
     critical_path: String,
     gate_overhead_ms: f64,
+    /// Since when all partitions vote and append.
+    voting_ms: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -152,6 +154,7 @@ fn epilogue(output: Output, report: &Report) -> Result<(), Failure> {
         return Ok(());
     }
     let mut lines = vec![String::new(), progress(report)];
+    lines.extend(report.voting_ms.map(|ms| format!("all partitions vote after {}", millis(ms))));
     if !report.critical_path.is_empty() {
         lines.push(report.critical_path.clone());
     }
@@ -194,6 +197,7 @@ impl From<StartupReport> for Report {
             waived: units(report.waived),
             critical_path: report.critical_path,
             gate_overhead_ms: report.gate_overhead_ms,
+            voting_ms: report.voting_ms,
         }
     }
 }

@@ -298,7 +298,8 @@ fn metrics_of_a_node_that_loads_are_complete_and_promtool_takes_them() {
     let metrics = loop {
         let answer = http(place.admin, "/metrics").unwrap_or_default();
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        if body.contains(loading) {
+        // One load at a time: the other one has joined and waits for its turn.
+        if body.contains(loading) && body.contains("{state=\"joined\"} 1") {
             break body.to_owned();
         }
         assert!(since.elapsed() < PATIENCE, "no {loading} in {answer}");

@@ -25,19 +25,6 @@ const SECONDS: [f64; 16] = [
 ];
 /// Without this the histograms of a node that nobody scrapes would grow.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// The states of a unit, in the order of the report's counts.
-const STATES: [&str; 9] = [
-    "waiting",
-    "loading",
-    "loaded",
-    "checking",
-    "checked",
-    "electing",
-    "ready",
-    "waived",
-    "quarantined",
-];
-
 /// The process's metrics. A cheap handle.
 #[derive(Clone)]
 pub struct Metrics {
@@ -143,17 +130,19 @@ fn leader_unserved(context: &NodeContext, text: &mut String) {
 fn partitions(report: &Report) {
     let units = report.units;
     let counts = [
-        units.waiting,
-        units.loading,
-        units.loaded,
-        units.checking,
-        units.checked,
-        units.electing,
-        units.ready,
-        units.waived,
-        units.quarantined,
+        ("waiting", units.waiting),
+        ("joining", units.joining),
+        ("joined", units.joined),
+        ("loading", units.loading),
+        ("loaded", units.loaded),
+        ("checking", units.checking),
+        ("checked", units.checked),
+        ("electing", units.electing),
+        ("ready", units.ready),
+        ("waived", units.waived),
+        ("quarantined", units.quarantined),
     ];
-    for (state, units) in STATES.into_iter().zip(counts) {
+    for (state, units) in counts {
         gauge!(metric::STARTUP_PARTITIONS, "state" => state).set(count(units as u64));
     }
 }
