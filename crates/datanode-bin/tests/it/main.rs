@@ -4,10 +4,19 @@
 #![allow(clippy::cast_possible_truncation, reason = "patterns of bytes, and small counts")]
 
 mod config;
+mod damage;
 mod fixture;
 mod node;
+mod probe;
 
 mod serve;
+
+mod cold;
+mod disks;
+mod gate;
+mod quarantine;
+mod signals;
+mod wiped;
 
 mod bad_input;
 mod commands;

@@ -142,7 +142,7 @@ impl Cluster {
             node_id: node(id),
             disks: vec![DiskConfig { path: self.path(id), reserve_bytes: 0 }],
             accept_lost_disk: false,
-            inject_load_delay: Duration::ZERO,
+            inject_load_delay: Vec::new(),
         }
     }
 
