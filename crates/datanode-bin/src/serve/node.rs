@@ -154,9 +154,11 @@ async fn climb(
         move |ticket| {
             let host = loader.clone();
             async move {
-                let id = *ticket.unit();
+                let opened = host.open(*ticket.unit()).await.map_err(load_fault)?;
+                let (id, progress) = (opened.id(), ticket.progress().clone());
                 let right = ticket.log_readable()?;
-                host.load(id, right).await.map_err(load_fault)
+                host.join(opened, right).await.map_err(load_fault)?;
+                host.load(id, || progress.tick()).await.map_err(load_fault)
             }
         },
         move |ticket, _loaded| {
