@@ -1,7 +1,6 @@
 //! openraft's own conformance suite, on the real store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -29,7 +28,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, (Store, TempDir)> for Buil
             node_id: NodeId::new(1).unwrap(),
             disks: vec![DiskConfig { path: dir.path().to_owned(), reserve_bytes: 0 }],
             accept_lost_disk: false,
-            inject_load_delay: Duration::ZERO,
+            inject_load_delay: Vec::new(),
         };
         let opened = tokio::task::spawn_blocking(move || {
             let store = Store::open(config).unwrap();

@@ -4,7 +4,7 @@
 
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use partition_store::Store;
@@ -33,6 +33,8 @@ pub(super) struct Plan {
     pub(super) make_first_partition: bool,
     /// The zero of the report's times.
     pub(super) process_start: Instant,
+    /// Test aid: how much longer the check of a partition takes.
+    pub(super) test_check_delay: Duration,
 }
 
 impl Plan {
@@ -147,7 +149,7 @@ async fn climb(
     let units =
         manifest.into_iter().map(|entry| UnitSpec::new(entry.partition_id).lane(entry.disk));
     let (joiner, loader, checker) = (parts.host.clone(), parts.host.clone(), parts.host.clone());
-    let verify = verify(plan.config.startup.verify);
+    let (verify, delay) = (verify(plan.config.startup.verify), plan.test_check_delay);
     let gate = startup.handle();
     gate::load_wanted_first(&parts.host, &gate);
     let loaded = startup.load_joined(
@@ -171,6 +173,7 @@ async fn climb(
         move |ticket, _loaded| {
             let host = checker.clone();
             async move {
+                tokio::time::sleep(delay).await;
                 let checked = host.check(*ticket.unit(), verify).await;
                 checked.map_err(|fault| UnitFault::corrupt(fault.what))
             }

@@ -80,7 +80,7 @@ async fn open(dir: &Path, node_id: u64) -> Result<Store> {
         node_id: NodeId::new(node_id)?,
         disks: vec![DiskConfig { path: dir.to_owned(), reserve_bytes: 0 }],
         accept_lost_disk: false,
-        inject_load_delay: Duration::ZERO,
+        inject_load_delay: Vec::new(),
     };
     Ok(tokio::task::spawn_blocking(move || Store::open(config)).await??)
 }

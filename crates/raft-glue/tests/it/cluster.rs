@@ -155,7 +155,7 @@ impl Cluster {
             node_id: node(id),
             disks: vec![DiskConfig { path: self.path(id), reserve_bytes: 0 }],
             accept_lost_disk: false,
-            inject_load_delay: self.load_delay,
+            inject_load_delay: vec![self.load_delay],
         }
     }
 

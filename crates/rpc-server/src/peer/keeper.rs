@@ -1,11 +1,11 @@
 //! Keeps the book about this node itself: the stage of its start, the routes of
-//! its replicas, the members of its groups; and tells the groups which peers
-//! come and go.
+//! its replicas, the members of its groups; tells the groups which peers come
+//! and go, and the book which old lives of nodes no group counts on.
 
 use std::time::Duration;
 
 use datanode_proto::v1;
-use partition_types::PartitionId;
+use partition_types::{Incarnation, NodeId, PartitionId};
 use raft_glue::{Partition, PartitionHost};
 use startup_gate::Stage;
 use tokio::sync::broadcast::error::RecvError;
@@ -25,7 +25,12 @@ const REVIEW: Duration = Duration::from_secs(30);
 
 /// Runs until it is dropped.
 pub(crate) async fn keep(context: NodeContext, seen: mpsc::UnboundedReceiver<Sighting>) {
-    tokio::join!(keep_stage(&context), keep_routes(&context), tell_groups(&context, seen));
+    tokio::join!(
+        keep_stage(&context),
+        keep_routes(&context),
+        tell_groups(&context, seen),
+        release_old_lives(&context),
+    );
 }
 
 async fn keep_stage(context: &NodeContext) {
@@ -99,6 +104,30 @@ async fn tell_groups(context: &NodeContext, mut seen: mpsc::UnboundedReceiver<Si
             Sighting::Gone(node_id) => host.peer_is_gone(node_id),
         }
     }
+}
+
+/// A node whose disks were replaced comes in another life. While the node
+/// starts, not all of its groups can be asked.
+async fn release_old_lives(context: &NodeContext) {
+    loop {
+        let doubted = context.peers().doubted().await;
+        let Some(host) = context.host().filter(|_| !context.gate().stage().is_starting()) else {
+            continue;
+        };
+        for (node_id, life) in doubted {
+            if !is_counted_on(host, node_id, life) {
+                context.peers().release(node_id, life);
+            }
+        }
+    }
+}
+
+/// Whether a group here has that life of a node as a member.
+fn is_counted_on(host: &PartitionHost, node_id: NodeId, life: Incarnation) -> bool {
+    host.list().iter().any(|partition| {
+        let members = partition.status().membership.members;
+        members.get(&node_id).is_some_and(|member| member.incarnation == life)
+    })
 }
 
 /// The stage in the words of the wire.

@@ -149,7 +149,7 @@ impl Node {
             node_id: config.node_id,
             disks: vec![DiskConfig { path, reserve_bytes: 0 }],
             accept_lost_disk: false,
-            inject_load_delay: Duration::ZERO,
+            inject_load_delay: Vec::new(),
         })
         .expect("a store");
         let local = Member {
