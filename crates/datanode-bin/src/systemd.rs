@@ -1,12 +1,14 @@
 //! What systemd is told (`sd_notify`): READY only after the client port
 //! listens, more time only while the start really moves, STOPPING on the way
-//! down. Without `NOTIFY_SOCKET` all of it does nothing.
+//! down after a signal: a node that an operator drains is not stopping, and would
+//! be ended after its time. Without `NOTIFY_SOCKET` all of it does nothing.
 
 use std::time::Duration;
 
 use partition_types::PartitionId;
 use sd_notify::NotifyState;
 use startup_gate::{Handle, Stage};
+use tokio_util::sync::CancellationToken;
 
 use crate::progress;
 
@@ -18,17 +20,25 @@ const EXTEND_BY: Duration = Duration::from_secs(30);
 /// and ticks no progress meanwhile.
 const EXTEND_FIRST_BY: Duration = Duration::from_secs(60);
 
-/// Follows the gate up and down until it has stopped.
+/// Follows the gate up and down until it has stopped. `stop` is the signal to.
 ///
 /// # Cancel safety
 /// Safe to drop at any time.
-pub(crate) async fn follow(gate: Handle<PartitionId>) {
+pub(crate) async fn follow(gate: Handle<PartitionId>, stop: CancellationToken) {
     let mut ticks = gate.subscribe();
     let mut told = Stage::Load;
     let mut progress_seen = gate.progress_count();
+    let mut stopping = false;
     notify(&[NotifyState::Status("load"), extend(EXTEND_FIRST_BY)]);
     loop {
-        let changed = tokio::time::timeout(LOOK_EVERY, ticks.changed()).await;
+        let changed = tokio::select! {
+            changed = tokio::time::timeout(LOOK_EVERY, ticks.changed()) => changed,
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                notify(&[NotifyState::Stopping, extend(EXTEND_BY)]);
+                continue;
+            }
+        };
         if matches!(changed, Ok(Err(_))) {
             return;
         }
@@ -50,7 +60,6 @@ fn announce(stage: Stage) {
     let status = NotifyState::Status(stage.as_str());
     match stage {
         Stage::Serving => notify(&[NotifyState::Ready, status]),
-        Stage::Draining => notify(&[NotifyState::Stopping, status, extend(EXTEND_BY)]),
         _ => notify(&[status]),
     }
 }

@@ -13,11 +13,13 @@ mod error;
 mod status;
 mod transport;
 
+mod balance;
 mod drain;
 mod elect;
 mod host;
 mod inbound;
 mod maintain;
+mod peers;
 
 mod membership;
 mod partition;
@@ -52,6 +54,7 @@ pub use error::{
 pub use host::{Loaded, PartitionHost};
 pub use partition::Partition;
 pub use partition_store::Verify;
+pub use peers::PeerState;
 pub use status::{PartitionStatus, ReplicaState, Role};
 pub use transport::{
     AppendReply, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,

@@ -8,6 +8,8 @@ pub const ELECTION_FENCE_SUPPRESSED: &str = "datanode_election_fence_suppressed_
 pub const SELF_LED_PRELISTEN: &str = "datanode_self_led_prelisten_total";
 /// Time that this node led partitions while its client port was closed, rounded up.
 pub const LEADER_UNSERVED_SECONDS: &str = "datanode_leader_unserved_seconds_total";
+/// Leaderships that this node gave back to the node that is to have them.
+pub const LEADERS_HANDED_BACK: &str = "datanode_leaders_handed_back_total";
 /// Partitions that this node leads.
 pub const PARTITION_LEADERS: &str = "datanode_partition_leaders";
 /// The most entries that a replica of this node is behind in applying.
@@ -20,6 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) suppressed: Suppressed,
     pub(crate) self_led_prelisten: Counter,
     pub(crate) leader_unserved_seconds: Counter,
+    pub(crate) handed_back: Counter,
     pub(crate) partition_leaders: Gauge,
     pub(crate) apply_lag: Gauge,
     pub(crate) proposals: Proposals,
@@ -53,6 +56,7 @@ impl Metrics {
             LEADER_UNSERVED_SECONDS,
             "Seconds that partitions were led from behind a closed client port"
         );
+        describe_counter!(LEADERS_HANDED_BACK, "Leaderships given back to the preferred node");
         describe_gauge!(PARTITION_LEADERS, "Partitions led by this node");
         describe_gauge!(RAFT_APPLY_LAG, "Most entries that a replica is behind in applying");
         describe_counter!(RAFT_PROPOSALS, "Commands proposed on this node");
@@ -68,6 +72,7 @@ impl Metrics {
             },
             self_led_prelisten: counter!(SELF_LED_PRELISTEN),
             leader_unserved_seconds: counter!(LEADER_UNSERVED_SECONDS),
+            handed_back: counter!(LEADERS_HANDED_BACK),
             partition_leaders: gauge!(PARTITION_LEADERS),
             apply_lag: gauge!(RAFT_APPLY_LAG),
             proposals: Proposals {

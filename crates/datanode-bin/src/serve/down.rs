@@ -11,6 +11,7 @@ use rpc_server::{AdminPort, ClientPortServing, NodeContext, PeerPort};
 use startup_gate::state::Flush;
 use startup_gate::{Down, Serving};
 
+use super::owner::Owner;
 use super::signals::Signals;
 use crate::{Exit, Failure};
 
@@ -23,8 +24,9 @@ pub(super) struct Parts {
     pub(super) admin: AdminPort,
 }
 
-/// Takes a serving node down: readiness off and notice, leaderships over to
-/// others, the port closed, the store flushed and closed.
+/// Lets a node serve until it is told to stop, and takes it down: readiness off
+/// and notice, leaderships over to others, the port closed, the store flushed and
+/// closed.
 ///
 /// # Errors
 /// It was forced: a second signal, or `shutdown.timeout`.
@@ -35,25 +37,20 @@ pub(super) async fn serving(
     times: Times,
     signals: &Signals,
 ) -> Result<(), Failure> {
+    let owner = Owner {
+        host: parts.host.clone(),
+        notice: times.notice,
+        orders: parts.context.take_orders(),
+        stop: signals.stop.clone(),
+    };
     let in_order = async {
-        let down = serving.drain(tokio::time::sleep(times.notice)).await;
-        let host = parts.host.clone();
-        let down = down.hand_over(async move {
-            let outcome = host.drain().await;
-            tracing::info!(
-                before = outcome.before,
-                after = outcome.after,
-                sole_voters = outcome.sole_voters.len(),
-                "leaderships handed over"
-            );
-        });
-        let down = down.await;
+        let down = owner.serve(serving).await;
         // Endless streams (watches) would keep the port open for ever.
         parts.context.closing().cancel();
         let down = down.close(client.close()).await;
         unload(down, parts).await;
     };
-    within(times, signals, in_order).await
+    within(times, signals, signals.stop.cancelled(), in_order).await
 }
 
 /// Takes a node down whose start failed or was cancelled: it serves nobody.
@@ -64,7 +61,7 @@ pub(super) async fn unopened(
     signals: &Signals,
 ) -> Result<(), Failure> {
     parts.context.closing().cancel();
-    within(times, signals, unload(down, parts)).await
+    within(times, signals, std::future::ready(()), unload(down, parts)).await
 }
 
 async fn unload(down: Down<PartitionId, Flush>, parts: Parts) {
@@ -102,15 +99,21 @@ pub(super) struct Times {
     pub(super) timeout: Duration,
 }
 
+/// Bounds the way down; its time runs from `began` on.
 async fn within(
     times: Times,
     signals: &Signals,
+    began: impl Future<Output = ()>,
     in_order: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
+    let too_late = async {
+        began.await;
+        tokio::time::sleep(times.notice + times.timeout).await;
+    };
     let why = tokio::select! {
         () = in_order => return Ok(()),
         () = signals.stop_now.cancelled() => "a second signal",
-        () = tokio::time::sleep(times.notice + times.timeout) => "shutdown.timeout",
+        () = too_late => "shutdown.timeout",
     };
     Err(forced(why))
 }

@@ -43,6 +43,8 @@ pub(crate) struct Node {
 pub(crate) struct Cluster {
     pub(crate) net: Arc<Net>,
     dir: TempDir,
+    /// Of the nodes that are booted from now on.
+    pub(crate) hand_back_rate: u32,
     pub(crate) nodes: BTreeMap<u64, Node>,
 }
 
@@ -50,7 +52,8 @@ impl Cluster {
     /// Starts nodes 1 to `count`, all at the same time.
     pub(crate) async fn start(count: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Self { net: Arc::default(), dir, nodes: BTreeMap::new() };
+        let nodes = BTreeMap::new();
+        let mut cluster = Self { net: Arc::default(), dir, hand_back_rate: 100, nodes };
         cluster.boot(1..=count).await;
         cluster
     }
@@ -129,6 +132,7 @@ impl Cluster {
         let config = HostConfig {
             heartbeat_interval: HEARTBEAT,
             election_timeout: ELECTION,
+            hand_back_rate: self.hand_back_rate,
             ..HostConfig::new(node(id), member(id, &store))
         };
         let host = PartitionHost::new(config, store.clone(), self.net.wire(node(id)));
