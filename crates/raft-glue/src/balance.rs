@@ -26,7 +26,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::group::{Group, View};
 use crate::peers::Peers;
 use crate::shared::Shared;
-use crate::{PartitionHost, PeerState, ProposeError, TransferError, maintain, transfer};
+use crate::{PartitionHost, PeerState, TransferError, maintain, transfer};
 
 /// Hand-backs at the same time.
 const PARALLEL: usize = 16;

@@ -13,6 +13,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use futures::FutureExt;
 use partition_types::PartitionId;
 use raft_glue::{DrainOutcome, Partition, PartitionHost};
 use rpc_server::Order;
@@ -64,7 +65,7 @@ impl Owner {
                 Some(order) = self.orders.recv() => match order {
                     Order::Drain(answer) => return vec![answer],
                     // It serves already.
-                    Order::Undrain(answer) => drop(answer.send(())),
+                    Order::Undrain(answer) => tell(answer, ()),
                 },
             }
         }
@@ -82,7 +83,7 @@ impl Owner {
         let before = led(&host);
         let steps = async {
             let notice = unless(&called_off, tokio::time::sleep(notice));
-            let down = serving.drain(async { drop(notice.await) }).await;
+            let down = serving.drain(notice.map(|_| ())).await;
             if called_off.is_cancelled() {
                 return (Err(down.resume()), None);
             }
@@ -119,8 +120,8 @@ impl Owner {
             ..DrainOutcome::default()
         });
         log(&outcome, drained.is_ok());
-        asked.into_iter().for_each(|answer| drop(answer.send(outcome.clone())));
-        undone.into_iter().for_each(|answer| drop(answer.send(())));
+        asked.into_iter().for_each(|answer| tell(answer, outcome.clone()));
+        undone.into_iter().for_each(|answer| tell(answer, ()));
         drained
     }
 
@@ -142,13 +143,13 @@ impl Owner {
                 Order::Undrain(answer) => {
                     self.host.undrain();
                     let serving = down.resume();
-                    drop(answer.send(()));
+                    tell(answer, ());
                     return Err(serving);
                 }
                 // Somebody who was away may take now what was left.
                 Order::Drain(answer) => {
                     if let Some(outcome) = unless(&self.stop, self.host.drain()).await {
-                        drop(answer.send(outcome));
+                        tell(answer, outcome);
                     }
                 }
             }
@@ -159,6 +160,11 @@ impl Owner {
         }
         Ok(down)
     }
+}
+
+/// Answers an order. Who gave it may be gone.
+fn tell<T>(answer: oneshot::Sender<T>, what: T) {
+    let _ = answer.send(what);
 }
 
 /// What `work` makes, unless `token` is cancelled first.

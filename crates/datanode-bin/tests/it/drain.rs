@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use datanode_client::{Client, PartitionId};
 use datanode_proto::v1;
 use datanode_proto::v1::extent_service_client::ExtentServiceClient;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::fixture::{Nodes, eventually, json, run};
 use crate::node::{Node, Place, datanode, http, http_status, is_open};
@@ -193,8 +196,7 @@ async fn what_will_not_end_is_cut_off_at_the_deadline_and_nothing_is_lost() {
     let stored = client.upload_file(id, &file).await.unwrap();
 
     // A reader that takes its first bytes and no more holds the port open.
-    let address = format!("http://{}", place.client);
-    let mut stalled = ExtentServiceClient::connect(address).await.unwrap();
+    let mut stalled = ExtentServiceClient::new(connect(&place.client.to_string()));
     let request = v1::ReadExtentRequest {
         partition_id: 1,
         extent_id: stored.extent_id.get(),
@@ -245,19 +247,19 @@ fn systemd_hears_of_the_way_down_only() {
     assert!(hear().contains("STOPPING=1"));
 }
 
+fn connect(address: &str) -> Channel {
+    Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy()
+}
+
 /// Follows the health of a node as a load balancer does.
 struct Watch {
     statuses: tokio::sync::mpsc::UnboundedReceiver<String>,
 }
 
 fn watch_health(admin: &str) -> Watch {
-    use tonic_health::pb::HealthCheckRequest;
-    use tonic_health::pb::health_client::HealthClient;
-
     let (told, statuses) = tokio::sync::mpsc::unbounded_channel();
-    let address = format!("http://{admin}");
+    let mut client = HealthClient::new(connect(admin));
     tokio::spawn(async move {
-        let mut client = HealthClient::connect(address).await.unwrap();
         let request = HealthCheckRequest { service: String::new() };
         let mut watch = client.watch(request).await.unwrap().into_inner();
         while let Ok(Some(message)) = watch.message().await {

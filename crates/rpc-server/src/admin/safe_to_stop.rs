@@ -31,11 +31,12 @@ pub(super) async fn ask(
         0 => replicas.context().node_id(),
         node_id => NodeId::new(node_id)?,
     };
+    let is_wanted = request.hold.is_some();
     let hold = request.hold.unwrap_or_default();
     if hold.release {
         return give_back(replicas, node_id, hold.token).await;
     }
-    let token = match (request.hold.is_some(), token_from_wire(&hold.token)?) {
+    let token = match (is_wanted, token_from_wire(&hold.token)?) {
         (false, _) => None,
         (true, token) => Some(token.unwrap_or_else(RequestId::random)),
     };
