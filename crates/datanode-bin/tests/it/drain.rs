@@ -190,7 +190,7 @@ async fn what_will_not_end_is_cut_off_at_the_deadline_and_nothing_is_lost() {
     let node = Node::spawn(serve).ready(place.admin);
     let client = Client::new([place.client.to_string()], Default::default()).unwrap();
     let id = PartitionId::new(1).unwrap();
-    let content: Vec<u8> = (0..3_000_000u32).map(|at| (at * 11 % 241) as u8).collect();
+    let content: Vec<u8> = (0..8_000_000u32).map(|at| (at * 11 % 241) as u8).collect();
     let file = place.dir.path().join("file");
     std::fs::write(&file, &content).unwrap();
     let stored = client.upload_file(id, &file).await.unwrap();

@@ -119,11 +119,13 @@ impl Replicas {
         }
         let us = context.node_id();
         if wanted.node_id != us && !context.gate().is_open() {
-            // It is going down itself, with or without a token.
+            // It is going down itself, by somebody's token or without one.
+            let looked = Wanted { token: None, ..wanted };
+            let promised = context.stop_promise().ask(Instant::now(), looked).err();
             let drains = context.gate().stage() == Stage::Draining;
             let holder = format!("the drain of node {us}");
-            let held = v1::StopHeld { node_id: us.get(), holder, expires_in_ms: 0 };
-            return no(drains.then_some(held));
+            let drain = v1::StopHeld { node_id: us.get(), holder, expires_in_ms: 0 };
+            return no(promised.or(drains.then_some(drain)));
         }
         match context.stop_promise().ask(Instant::now(), wanted) {
             Ok(()) => Ok(v1::PromiseStopResponse { granted: true, held: None }),
