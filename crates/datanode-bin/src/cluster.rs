@@ -15,6 +15,7 @@ mod ports;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use datanode_client::proto::StartupReport;
 use datanode_client::{AdminClient, Client, ClientConfig, NodeId, PartitionId};
 use futures::future::{join_all, try_join_all};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -214,6 +215,22 @@ impl Cluster {
             Ok((node.id(), status.leaders))
         });
         try_join_all(asked).await
+    }
+
+    /// The start-up report of a node.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when it does not answer.
+    ///
+    /// # Panics
+    /// If there is no such node.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub async fn startup(&self, id: u64) -> Result<StartupReport, ClusterError> {
+        let address = self.node(id).ports().admin.to_string();
+        let admin = AdminClient::new([address], ClientConfig::default());
+        Ok(admin.expect("this is an address").startup().await?)
     }
 
     /// Waits until the cluster can spare a node.

@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod status;
 mod transport;
+mod wanted;
 
 mod balance;
 mod drain;
@@ -20,6 +21,8 @@ mod host;
 mod inbound;
 mod maintain;
 mod peers;
+mod probe;
+mod succeed;
 
 mod membership;
 mod partition;
@@ -37,6 +40,7 @@ mod shared;
 mod convert;
 mod log_store;
 mod network;
+mod replay;
 mod state_machine;
 mod tail;
 mod types;
@@ -51,11 +55,13 @@ pub use error::{
     CheckFault, CreateError, LoadFault, MembershipError, NotYet, ProposeError, SnapshotError,
     TransferError,
 };
-pub use host::{Loaded, PartitionHost};
+pub use host::{Loaded, Opened, PartitionHost};
 pub use partition::Partition;
 pub use partition_store::Verify;
 pub use peers::PeerState;
+pub use probe::{LeaderProbe, ProbeAnswer};
 pub use status::{PartitionStatus, ReplicaState, Role};
 pub use transport::{
     AppendReply, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
 };
+pub use wanted::Want;

@@ -1,6 +1,7 @@
 //! The way down: hand over, close, flush, unload. In order when there is time,
 //! at once when there is none; acknowledged writes survive both.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -10,10 +11,11 @@ use raft_glue::PartitionHost;
 use rpc_server::{AdminPort, ClientPortServing, NodeContext, PeerPort};
 use startup_gate::state::Flush;
 use startup_gate::{Down, Serving};
+use tokio_util::sync::CancellationToken;
 
 use super::owner::Owner;
 use super::signals::Signals;
-use crate::{Exit, Failure};
+use crate::{Exit, Failure, progress};
 
 /// What has to be taken apart, the client port aside.
 pub(super) struct Parts {
@@ -37,6 +39,7 @@ pub(super) async fn serving(
     times: Times,
     signals: &Signals,
 ) -> Result<(), Failure> {
+    let telling = telling(&parts);
     let owner = Owner {
         host: parts.host.clone(),
         notice: times.notice,
@@ -50,7 +53,7 @@ pub(super) async fn serving(
         let down = down.close(client.close()).await;
         unload(down, parts).await;
     };
-    within(times, signals, signals.stop.cancelled(), in_order).await
+    within(times, signals, signals.stop.clone(), in_order, telling).await
 }
 
 /// Takes a node down whose start failed or was cancelled: it serves nobody.
@@ -61,7 +64,14 @@ pub(super) async fn unopened(
     signals: &Signals,
 ) -> Result<(), Failure> {
     parts.context.closing().cancel();
-    within(times, signals, std::future::ready(()), unload(down, parts)).await
+    let telling = telling(&parts);
+    let began = CancellationToken::new();
+    began.cancel();
+    within(times, signals, began, unload(down, parts), telling).await
+}
+
+fn telling(parts: &Parts) -> impl Future<Output = Infallible> + use<> {
+    progress::show_down(parts.context.gate().clone(), parts.host.clone())
 }
 
 async fn unload(down: Down<PartitionId, Flush>, parts: Parts) {
@@ -103,15 +113,21 @@ pub(super) struct Times {
 async fn within(
     times: Times,
     signals: &Signals,
-    began: impl Future<Output = ()>,
+    began: CancellationToken,
     in_order: impl Future<Output = ()>,
+    telling: impl Future<Output = Infallible>,
 ) -> Result<(), Failure> {
     let too_late = async {
-        began.await;
+        began.cancelled().await;
         tokio::time::sleep(times.notice + times.timeout).await;
+    };
+    let telling = async {
+        began.cancelled().await;
+        telling.await
     };
     let why = tokio::select! {
         () = in_order => return Ok(()),
+        never = telling => match never {},
         () = signals.stop_now.cancelled() => "a second signal",
         () = too_late => "shutdown.timeout",
     };

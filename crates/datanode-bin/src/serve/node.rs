@@ -65,7 +65,8 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         "starting"
     );
-    tokio::spawn(systemd::follow(gate.clone(), signals.stop.clone()));
+    let stop = signals.stop.clone();
+    tokio::spawn(systemd::follow(gate.clone(), stop, gate::patience(&plan)));
     let bar = tokio::spawn(progress::show(gate.clone()));
     let opening = gate.span("open disks");
     // A first signal waits for it: it is short, and half an opening is no
@@ -80,6 +81,7 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
     let (host, peer) = join(&plan, &context, &store, local).await?;
     // Only ever set here.
     let _ = fence.set(host.clone());
+    gate::hear_of_quarantines(&host, gate.clone());
     let parts = Parts { context, host, store, peer, admin };
     let up = {
         let mut climbing = pin!(climb(startup, &plan, &parts, first, client));
@@ -145,16 +147,26 @@ async fn climb(
     let manifest = parts.store.manifest();
     let units =
         manifest.into_iter().map(|entry| UnitSpec::new(entry.partition_id).lane(entry.disk));
-    let (loader, checker) = (parts.host.clone(), parts.host.clone());
+    let (joiner, loader, checker) = (parts.host.clone(), parts.host.clone(), parts.host.clone());
     let verify = verify(plan.config.startup.verify);
-    let loaded = startup.load(
+    let gate = startup.handle();
+    gate::load_wanted_first(&parts.host, &gate);
+    let loaded = startup.load_joined(
         units,
         move |ticket| {
+            let (host, gate) = (joiner.clone(), gate.clone());
+            async move {
+                let opened = host.open(*ticket.unit()).await.map_err(load_fault)?;
+                gate::load_hot_early(&gate, &opened);
+                let right = ticket.log_readable()?;
+                host.join(opened, right).await.map_err(load_fault)
+            }
+        },
+        move |ticket, ()| {
             let host = loader.clone();
             async move {
-                let id = *ticket.unit();
-                let right = ticket.log_readable()?;
-                host.load(id, right).await.map_err(load_fault)
+                let progress = ticket.progress();
+                host.load(*ticket.unit(), || progress.tick()).await.map_err(load_fault)
             }
         },
         move |ticket, _loaded| {
@@ -196,6 +208,9 @@ async fn confirm(
     id: PartitionId,
     first: Option<&FirstPartition>,
 ) -> Result<(), NotConfirmed> {
+    if let Some(cause) = host.get(id).and_then(|partition| partition.cause()) {
+        return Err(UnitFault::failed(cause).into());
+    }
     if let Some(first) = first.filter(|first| first.id == id) {
         let made = host.initialize(id, first.members.clone()).await;
         made.map_err(|error| NotConfirmed::pending(error.to_string()))?;

@@ -8,6 +8,7 @@ mod fixture;
 mod node;
 
 mod serve;
+mod signals_seen;
 
 mod bad_input;
 mod commands;

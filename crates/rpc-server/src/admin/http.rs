@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use datanode_proto::v1;
 use serde::Deserialize;
 use serde_json::json;
-use startup_gate::Report;
+use startup_gate::{Report, Stage, StepReport};
 use tonic::{Code, Status};
 
 use super::{Metrics, json, safe_to_stop, status};
@@ -76,6 +76,7 @@ fn verdict(report: &Report, draining: bool) -> String {
         (true, ..) => "not ready: draining\n".to_owned(),
         (false, true, _) => "ok\n".to_owned(),
         (false, false, Some(failure)) => format!("not ready: the start failed: {failure}\n"),
+        (false, false, None) if report.stage == Stage::Stopped => "not ready: stopped\n".to_owned(),
         (false, false, None) => {
             format!("not ready: in {}, {} partitions block\n", report.stage, blocking(report))
         }
@@ -110,10 +111,27 @@ fn every_reason(report: &Report, draining: bool, ready: bool) -> String {
             lines.push(format!("{word}: partition {} in {}: {reason}", unit.unit, unit.stage));
         }
     }
+    let unlisted = blocking(report).saturating_sub(report.blocking.len());
+    if report.stage.is_starting() && unlisted > 0 {
+        lines.push(format!("blocking: and {unlisted} more"));
+    }
+    // A way down that was called off is over.
+    if report.stage > Stage::Serving {
+        lines.extend(report.steps.iter().map(step_line));
+    }
     lines.push(if ready { "ready\n".to_owned() } else { verdict(report, draining) });
     lines.join("\n")
 }
 
+/// A step of the way down.
+fn step_line(step: &StepReport) -> String {
+    match step.end {
+        Some(end) => format!("[+]{} {end}", step.step),
+        None => format!("[-]{} running", step.step),
+    }
+}
+
+/// How many partitions the gate waits for; the report lists the first of them.
 fn blocking(report: &Report) -> usize {
     let units = report.units;
     units.total() - units.ready - units.waived - units.quarantined

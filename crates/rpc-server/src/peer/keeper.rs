@@ -1,6 +1,6 @@
 //! Keeps the book about this node itself: the stage of its start, the routes of
 //! its replicas, the members of its groups; and tells the groups which peers
-//! are back, and how all of them are.
+//! come and go, and how all of them are.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
+use super::link::Sighting;
 use crate::context::NodeContext;
 
 /// Changes that come together are told together.
@@ -26,12 +27,12 @@ const REVIEW: Duration = Duration::from_secs(30);
 const REVIEW_PEERS: Duration = Duration::from_secs(1);
 
 /// Runs until it is dropped.
-pub(crate) async fn keep(context: NodeContext, back: mpsc::UnboundedReceiver<NodeId>) {
+pub(crate) async fn keep(context: NodeContext, seen: mpsc::UnboundedReceiver<Sighting>) {
     tokio::join!(
         keep_stage(&context),
         keep_routes(&context),
         keep_peers(&context),
-        wake_groups(&context, back)
+        tell_groups(&context, seen)
     );
 }
 
@@ -129,10 +130,12 @@ async fn keep_peers(context: &NodeContext) {
     }
 }
 
-async fn wake_groups(context: &NodeContext, mut back: mpsc::UnboundedReceiver<NodeId>) {
-    while let Some(node_id) = back.recv().await {
-        if let Some(host) = context.host() {
-            host.peer_is_back(node_id);
+async fn tell_groups(context: &NodeContext, mut seen: mpsc::UnboundedReceiver<Sighting>) {
+    while let Some(sighting) = seen.recv().await {
+        let Some(host) = context.host() else { continue };
+        match sighting {
+            Sighting::Back(node_id) => host.peer_is_back(node_id),
+            Sighting::Gone(node_id) => host.peer_is_gone(node_id),
         }
     }
 }
