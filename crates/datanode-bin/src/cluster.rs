@@ -254,7 +254,10 @@ impl Cluster {
                     let more = answer.blockers.len() - 1;
                     format!("partition {}: {} (and {more} more)", first.partition_id, first.reason)
                 });
-                return Err(ClusterError::NotSpared { id, why: why.unwrap_or_default() });
+                let held = answer.held.map(|held| {
+                    format!("node {} is about to stop, by {}", held.node_id, held.holder)
+                });
+                return Err(ClusterError::NotSpared { id, why: why.or(held).unwrap_or_default() });
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

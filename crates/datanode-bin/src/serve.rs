@@ -7,6 +7,7 @@ mod down;
 mod files;
 mod gate;
 mod node;
+mod owner;
 mod ports;
 mod signals;
 

@@ -1,7 +1,8 @@
 //! What systemd is told (`sd_notify`): READY only after the client port
 //! listens, more time only while the start really moves, STOPPING on the way
 //! down, and WATCHDOG as long as the process turns. Without `NOTIFY_SOCKET`
-//! all of it does nothing.
+//! all of it does nothing. A node that an operator drains is not stopping, and is
+//! not to be ended after a time.
 //!
 //! It is not how the node's health is decided: systemd ends a start that
 //! hangs, and a process that does not turn, and nothing else.
@@ -14,6 +15,7 @@ use partition_types::PartitionId;
 use sd_notify::NotifyState;
 use startup_gate::{Handle, Stage};
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use crate::progress;
 
@@ -38,10 +40,11 @@ pub(crate) struct Patience {
 }
 
 /// Follows the gate up and down, until it is dropped at the end of the process.
+/// `stop` is the signal to go down.
 ///
 /// # Cancel safety
 /// Safe to drop at any time.
-pub(crate) async fn follow(gate: Handle<PartitionId>, patience: Patience) {
+pub(crate) async fn follow(gate: Handle<PartitionId>, stop: CancellationToken, patience: Patience) {
     let Some(mouth) = Mouth::open() else { return };
     let mut changes = gate.subscribe();
     let mut teller = Teller::new(gate, patience, mouth);
@@ -54,6 +57,7 @@ pub(crate) async fn follow(gate: Handle<PartitionId>, patience: Patience) {
             _ = changes.changed() => teller.follow_stage(),
             _ = looks.tick() => teller.look(),
             () = next(&mut feeds) => teller.feed(),
+            () = stop.cancelled(), if !teller.stopping => teller.stops(),
         }
     }
 }
@@ -110,14 +114,21 @@ impl Teller {
             // for as long as it was told to wait.
             Stage::Elect => message += &format!("\n{}", extend(self.patience.elect + GRACE)),
             // A failed start has no stage in between.
-            Stage::Draining | Stage::Stopped if !self.stopping => {
-                self.stopping = true;
-                let time = extend(self.patience.down + GRACE);
-                message += &format!("\n{}\n{time}", NotifyState::Stopping);
-            }
+            Stage::Stopped if !self.stopping => message += &self.stopping(),
             _ => {}
         }
         self.mouth.say(message);
+    }
+
+    /// The signal to go down came.
+    fn stops(&mut self) {
+        let message = self.status() + &self.stopping();
+        self.mouth.say(message);
+    }
+
+    fn stopping(&mut self) -> String {
+        self.stopping = true;
+        format!("\n{}\n{}", NotifyState::Stopping, extend(self.patience.down + GRACE))
     }
 
     /// A start that hangs gets no more time: systemd then ends it, as it should.

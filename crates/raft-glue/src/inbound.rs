@@ -221,6 +221,9 @@ impl Group {
         if !self.shared.leads.is_serving() || !self.fence.may_lead() {
             return Err(refusal(Reason::Starting, "the node is starting".into()));
         }
+        if self.leader().is_some() && self.is_behind() {
+            return Err(refusal(Reason::Starting, "the replica is catching up".into()));
+        }
         Err(match self.leader() {
             Some(leader) => refusal(Reason::NotLeader, format!("node {leader} leads")),
             None => refusal(Reason::NoLeader, "no leader is known".into()),

@@ -14,11 +14,13 @@ mod status;
 mod transport;
 mod wanted;
 
+mod balance;
 mod drain;
 mod elect;
 mod host;
 mod inbound;
 mod maintain;
+mod peers;
 mod probe;
 mod succeed;
 
@@ -56,6 +58,7 @@ pub use error::{
 pub use host::{Loaded, Opened, PartitionHost};
 pub use partition::Partition;
 pub use partition_store::Verify;
+pub use peers::PeerState;
 pub use probe::{LeaderProbe, ProbeAnswer};
 pub use status::{PartitionStatus, ReplicaState, Role};
 pub use transport::{

@@ -10,6 +10,8 @@ pub const SELF_LED_PRELISTEN: &str = "datanode_self_led_prelisten_total";
 /// counter with a fraction, which the facade does not have: whoever renders the
 /// metrics asks [`PartitionHost::leader_unserved`](crate::PartitionHost::leader_unserved).
 pub const LEADER_UNSERVED_SECONDS: &str = "datanode_leader_unserved_seconds_total";
+/// Leaderships that this node gave back to the node that is to have them.
+pub const LEADERS_HANDED_BACK: &str = "datanode_leaders_handed_back_total";
 /// Partitions that this node leads.
 pub const PARTITION_LEADERS: &str = "datanode_partition_leaders";
 /// The most entries that a replica of this node is behind in applying.
@@ -28,6 +30,7 @@ pub fn register() {
 pub(crate) struct Metrics {
     pub(crate) suppressed: Suppressed,
     pub(crate) self_led_prelisten: Counter,
+    pub(crate) handed_back: Counter,
     pub(crate) partition_leaders: Gauge,
     pub(crate) apply_lag: Gauge,
     pub(crate) proposals: Proposals,
@@ -57,6 +60,7 @@ impl Metrics {
             "Elections held back by the fence of a partition that is not ready"
         );
         describe_counter!(SELF_LED_PRELISTEN, "Leaderships taken while the client port was closed");
+        describe_counter!(LEADERS_HANDED_BACK, "Leaderships given back to the preferred node");
         describe_gauge!(PARTITION_LEADERS, "Partitions led by this node");
         describe_gauge!(RAFT_APPLY_LAG, "Most entries that a replica is behind in applying");
         describe_counter!(RAFT_PROPOSALS, "Commands proposed on this node");
@@ -71,6 +75,7 @@ impl Metrics {
                 initialize: suppressed("initialize"),
             },
             self_led_prelisten: counter!(SELF_LED_PRELISTEN),
+            handed_back: counter!(LEADERS_HANDED_BACK),
             partition_leaders: gauge!(PARTITION_LEADERS),
             apply_lag: gauge!(RAFT_APPLY_LAG),
             proposals: Proposals {

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::balance::Balance;
 use crate::fence::Fence;
 use crate::group::Group;
 use crate::lead::Leads;
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) groups: RwLock<BTreeMap<PartitionId, Arc<Group>>>,
     pub(crate) draining: AtomicBool,
     pub(crate) leads: Leads,
+    pub(crate) balance: Balance,
     pub(crate) metrics: Metrics,
     pub(crate) routes: broadcast::Sender<PartitionId>,
     pub(crate) prober: Prober,
@@ -63,6 +65,7 @@ impl Shared {
             groups: RwLock::default(),
             draining: AtomicBool::new(false),
             leads: Leads::new(),
+            balance: Balance::default(),
             metrics: Metrics::new(),
             routes: broadcast::channel(ROUTES_BUFFER).0,
             prober: Prober::default(),

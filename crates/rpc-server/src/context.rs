@@ -11,11 +11,13 @@ use partition_store::{ReadError, Store};
 use partition_types::{NodeId, PartitionId};
 use raft_glue::PartitionHost;
 use startup_gate::{Admission, Handle, UnitFault};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerConfig;
 use crate::limits::{Budget, IN_FLIGHT_BYTES_MAX};
-use crate::peer::PeerBook;
+use crate::orders::{Desk, Order};
+use crate::peer::{PeerBook, StopPromise};
 use crate::status::Failure;
 
 /// The parts of a node that its services use.
@@ -35,6 +37,8 @@ struct Inner {
     zero: Instant,
     closing: CancellationToken,
     budget: Budget,
+    desk: Desk,
+    stop_promise: StopPromise,
 }
 
 /// What exists once the store is open.
@@ -63,6 +67,8 @@ impl NodeContext {
             zero,
             closing: CancellationToken::new(),
             budget: Budget::new(IN_FLIGHT_BYTES_MAX),
+            desk: Desk::new(),
+            stop_promise: StopPromise::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -156,6 +162,25 @@ impl NodeContext {
     #[must_use]
     pub fn closing(&self) -> &CancellationToken {
         &self.inner.closing
+    }
+
+    /// The orders of operators, for the owner of the gate.
+    ///
+    /// # Panics
+    /// When they were taken before.
+    #[must_use]
+    pub fn take_orders(&self) -> mpsc::Receiver<Order> {
+        self.inner.desk.take().expect("a node has one owner")
+    }
+
+    /// Where operators' orders are given.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.inner.desk
+    }
+
+    /// Which node this one promised to let stop.
+    pub(crate) fn stop_promise(&self) -> &StopPromise {
+        &self.inner.stop_promise
     }
 
     /// What calls under way may take of the node's memory.

@@ -11,7 +11,9 @@ use raft_glue::PartitionHost;
 use rpc_server::{AdminPort, ClientPortServing, NodeContext, PeerPort};
 use startup_gate::state::Flush;
 use startup_gate::{Down, Serving};
+use tokio_util::sync::CancellationToken;
 
+use super::owner::Owner;
 use super::signals::Signals;
 use crate::{Exit, Failure, progress};
 
@@ -24,8 +26,9 @@ pub(super) struct Parts {
     pub(super) admin: AdminPort,
 }
 
-/// Takes a serving node down: readiness off and notice, leaderships over to
-/// others, the port closed, the store flushed and closed.
+/// Lets a node serve until it is told to stop, and takes it down: readiness off
+/// and notice, leaderships over to others, the port closed, the store flushed and
+/// closed.
 ///
 /// # Errors
 /// It was forced: a second signal, or `shutdown.timeout`.
@@ -37,25 +40,20 @@ pub(super) async fn serving(
     signals: &Signals,
 ) -> Result<(), Failure> {
     let telling = telling(&parts);
+    let owner = Owner {
+        host: parts.host.clone(),
+        notice: times.notice,
+        orders: parts.context.take_orders(),
+        stop: signals.stop.clone(),
+    };
     let in_order = async {
-        let down = serving.drain(tokio::time::sleep(times.notice)).await;
-        let host = parts.host.clone();
-        let down = down.hand_over(async move {
-            let outcome = host.drain().await;
-            tracing::info!(
-                before = outcome.before,
-                after = outcome.after,
-                sole_voters = outcome.sole_voters.len(),
-                "leaderships handed over"
-            );
-        });
-        let down = down.await;
+        let down = owner.serve(serving).await;
         // Endless streams (watches) would keep the port open for ever.
         parts.context.closing().cancel();
         let down = down.close(client.close()).await;
         unload(down, parts).await;
     };
-    within(times, signals, in_order, telling).await
+    within(times, signals, signals.stop.clone(), in_order, telling).await
 }
 
 /// Takes a node down whose start failed or was cancelled: it serves nobody.
@@ -67,7 +65,9 @@ pub(super) async fn unopened(
 ) -> Result<(), Failure> {
     parts.context.closing().cancel();
     let telling = telling(&parts);
-    within(times, signals, unload(down, parts), telling).await
+    let began = CancellationToken::new();
+    began.cancel();
+    within(times, signals, began, unload(down, parts), telling).await
 }
 
 fn telling(parts: &Parts) -> impl Future<Output = Infallible> + use<> {
@@ -109,17 +109,27 @@ pub(super) struct Times {
     pub(super) timeout: Duration,
 }
 
+/// Bounds the way down; its time runs from `began` on.
 async fn within(
     times: Times,
     signals: &Signals,
+    began: CancellationToken,
     in_order: impl Future<Output = ()>,
     telling: impl Future<Output = Infallible>,
 ) -> Result<(), Failure> {
+    let too_late = async {
+        began.cancelled().await;
+        tokio::time::sleep(times.notice + times.timeout).await;
+    };
+    let telling = async {
+        began.cancelled().await;
+        telling.await
+    };
     let why = tokio::select! {
         () = in_order => return Ok(()),
         never = telling => match never {},
         () = signals.stop_now.cancelled() => "a second signal",
-        () = tokio::time::sleep(times.notice + times.timeout) => "shutdown.timeout",
+        () = too_late => "shutdown.timeout",
     };
     Err(forced(why))
 }

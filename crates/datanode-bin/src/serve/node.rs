@@ -67,7 +67,8 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         "starting"
     );
-    tokio::spawn(systemd::follow(gate.clone(), gate::patience(&plan)));
+    let stop = signals.stop.clone();
+    tokio::spawn(systemd::follow(gate.clone(), stop, gate::patience(&plan)));
     let bar = tokio::spawn(progress::show(gate.clone()));
     let opening = gate.span("open disks");
     // A first signal waits for it: it is short, and half an opening is no
@@ -101,7 +102,6 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
             // The bar's last state is gone from the screen by now.
             let _ = bar.await;
             tracing::info!("{}", gate.report().critical_path);
-            signals.stop.cancelled().await;
             down::serving(serving, port, parts, plan.times(), &signals).await
         }
         Err(error) => {
@@ -125,6 +125,7 @@ async fn join(
     let host_config = HostConfig {
         heartbeat_interval: plan.config.raft.heartbeat_interval.0,
         election_timeout: (shortest.0, longest.0),
+        hand_back_rate: plan.config.raft.hand_back_rate,
         ..HostConfig::new(plan.config.node_id, local)
     };
     host_config.validate().map_err(Failure::usage)?;

@@ -23,5 +23,7 @@ mod bad_input;
 mod commands;
 mod data;
 mod demo;
+mod drain;
 mod foreign;
 mod kill;
+mod roll;

@@ -45,6 +45,8 @@ pub(crate) struct Node {
 pub(crate) struct Cluster {
     pub(crate) net: Arc<Net>,
     dir: TempDir,
+    /// Of the nodes that are booted from now on.
+    pub(crate) hand_back_rate: u32,
     pub(crate) nodes: BTreeMap<u64, Node>,
     /// Slows the loads of nodes that are opened from now on.
     pub(crate) load_delay: Duration,
@@ -64,6 +66,7 @@ impl Cluster {
         let mut cluster = Self {
             net: Arc::default(),
             dir,
+            hand_back_rate: 100,
             nodes: BTreeMap::new(),
             load_delay: Duration::ZERO,
             election,
@@ -142,6 +145,7 @@ impl Cluster {
         let config = HostConfig {
             heartbeat_interval: HEARTBEAT,
             election_timeout: self.election,
+            hand_back_rate: self.hand_back_rate,
             ..HostConfig::new(node(id), member(id, &store))
         };
         let host = PartitionHost::new(config, store.clone(), self.net.wire(node(id)));

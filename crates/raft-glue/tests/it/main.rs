@@ -5,6 +5,7 @@
 mod cluster;
 mod net;
 
+mod balance;
 mod election;
 mod fence;
 mod handover;

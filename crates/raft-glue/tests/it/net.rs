@@ -21,6 +21,7 @@ use raft_glue::{
 pub(crate) struct Net {
     hosts: Mutex<HashMap<NodeId, (Incarnation, PartitionHost)>>,
     cut: Mutex<HashSet<(NodeId, NodeId)>>,
+    starved: Mutex<HashSet<NodeId>>,
     pub(crate) snapshots: AtomicU64,
     /// Calls that ask for leaders.
     pub(crate) probes: AtomicU64,
@@ -52,6 +53,15 @@ impl Net {
         for other in self.hosts.lock().keys().filter(|other| **other != id) {
             cut.extend([(id, *other), (*other, id)]);
         }
+    }
+
+    /// Entries do not reach `id`; everything else does.
+    pub(crate) fn starve(&self, id: NodeId) {
+        self.starved.lock().insert(id);
+    }
+
+    pub(crate) fn feed(&self, id: NodeId) {
+        self.starved.lock().remove(&id);
     }
 
     pub(crate) fn heal(&self) {
@@ -99,7 +109,13 @@ impl Transport for Wire {
         if matches!(request, RaftRequest::Vote { .. } | RaftRequest::PreVote { .. }) {
             *self.net.votes.lock().entry(self.from).or_default() += 1;
         }
-        let host = self.net.route(self.from, to, member);
+        let has_entries =
+            matches!(&request, RaftRequest::Append { entries, .. } if !entries.is_empty());
+        let lost = has_entries && self.net.starved.lock().contains(&to);
+        let host = match lost {
+            true => Err(TransportError::Unreachable("the entries are lost".into())),
+            false => self.net.route(self.from, to, member),
+        };
         let (net, from, member) = (Arc::clone(&self.net), self.from, member.clone());
         async move {
             let host = host?;

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use datanode_proto::v1;
 use serde::Deserialize;
 use serde_json::json;
 use startup_gate::{Report, Stage, StepReport};
@@ -151,7 +152,8 @@ async fn may_stop(
         return (StatusCode::BAD_REQUEST, "node must be a node's id\n").into_response();
     };
     let replicas = Replicas::new(pages.context.clone());
-    match safe_to_stop::ask(&replicas, which.node).await {
+    let request = v1::SafeToStopRequest { node_id: which.node, hold: None };
+    match safe_to_stop::ask(&replicas, request).await {
         Ok(answer) => {
             let code = if answer.safe { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             let blockers: Vec<_> = answer
@@ -159,7 +161,15 @@ async fn may_stop(
                 .iter()
                 .map(|b| json!({ "partition_id": b.partition_id, "reason": b.reason }))
                 .collect();
-            (code, Json(json!({ "safe": answer.safe, "blockers": blockers }))).into_response()
+            let held = answer.held.map(|held| {
+                json!({
+                    "node_id": held.node_id,
+                    "holder": held.holder,
+                    "expires_in_ms": held.expires_in_ms,
+                })
+            });
+            let body = json!({ "safe": answer.safe, "blockers": blockers, "held": held });
+            (code, Json(body)).into_response()
         }
         Err(failure) => {
             let body = json!({ "safe": false, "error": failure.to_string() });

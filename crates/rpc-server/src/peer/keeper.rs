@@ -1,12 +1,13 @@
 //! Keeps the book about this node itself: the stage of its start, the routes of
 //! its replicas, the members of its groups; tells the groups which peers come
-//! and go, and the book which old lives of nodes no group counts on.
+//! and go and how all of them are, and the book which old lives of nodes no
+//! group counts on.
 
 use std::time::Duration;
 
 use datanode_proto::v1;
 use partition_types::{Incarnation, NodeId, PartitionId};
-use raft_glue::{Partition, PartitionHost};
+use raft_glue::{Partition, PartitionHost, PeerState};
 use startup_gate::Stage;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
@@ -23,11 +24,15 @@ const REVIEW_STARTING: Duration = Duration::from_millis(250);
 /// And this often later, should a change ever go untold.
 const REVIEW: Duration = Duration::from_secs(30);
 
+/// A connection that breaks is no change of the book: peers are looked at this often.
+const REVIEW_PEERS: Duration = Duration::from_secs(1);
+
 /// Runs until it is dropped.
 pub(crate) async fn keep(context: NodeContext, seen: mpsc::UnboundedReceiver<Sighting>) {
     tokio::join!(
         keep_stage(&context),
         keep_routes(&context),
+        keep_peers(&context),
         tell_groups(&context, seen),
         release_old_lives(&context),
     );
@@ -92,6 +97,37 @@ fn meet_members(context: &NodeContext, partition: &Partition) {
     for (node_id, member) in partition.status().membership.members {
         if node_id != context.node_id() {
             context.peers().meet_member(node_id, &member);
+        }
+    }
+}
+
+/// Tells who serves, who drains and who is away.
+async fn keep_peers(context: &NodeContext) {
+    let Some(host) = context.host() else { return };
+    let mut nodes = context.peers().subscribe_nodes();
+    let mut stages = context.gate().subscribe();
+    loop {
+        let connected = context.peers().connected();
+        let known = context.peers().nodes().into_iter().filter_map(|node| {
+            let node_id = NodeId::new(node.node_id).ok()?;
+            let state = match node.stage() {
+                v1::Stage::Serving if connected.contains(&node_id) => PeerState::Serving,
+                v1::Stage::Draining if connected.contains(&node_id) => PeerState::Draining,
+                _ => PeerState::Away,
+            };
+            Some((node_id, state))
+        });
+        let known: Vec<(NodeId, PeerState)> = known.collect();
+        let promise = context.stop_promise();
+        promise.hear(context.node_id(), context.gate().is_open());
+        for (node_id, state) in &known {
+            promise.hear(*node_id, *state == PeerState::Serving);
+        }
+        host.set_peers(known);
+        tokio::select! {
+            () = tokio::time::sleep(REVIEW_PEERS) => {}
+            Ok(()) = nodes.changed() => {}
+            Ok(()) = stages.changed() => tokio::time::sleep(SETTLE).await,
         }
     }
 }

@@ -171,6 +171,14 @@ impl PeerService for Service {
         identity::sender(request.metadata())?;
         Ok(Response::new(self.replicas.snapshot(&request.into_inner()).await?))
     }
+
+    async fn promise_stop(
+        &self,
+        request: Request<v1::PromiseStopRequest>,
+    ) -> Answer<v1::PromiseStopResponse> {
+        identity::sender(request.metadata())?;
+        Ok(Response::new(self.replicas.promise_stop(request.into_inner())?))
+    }
 }
 
 fn refused(refusal: Refusal) -> Failure {

@@ -229,7 +229,7 @@ async fn before_the_gate_opens_partitions_are_starting() {
     let created = admin.create_partition(v1::CreatePartitionRequest::default()).await;
     check(created, Code::Unavailable, "STARTING");
     let mut admin = NodeServiceClient::new(node.channel());
-    let safe = admin.safe_to_stop(v1::SafeToStopRequest { node_id: 0 }).await;
+    let safe = admin.safe_to_stop(v1::SafeToStopRequest::default()).await;
     check(safe, Code::Unavailable, "STARTING");
     check(admin.drain(v1::DrainRequest { undo: false }).await, Code::Unavailable, "STARTING");
     let status = admin.get_status(v1::GetStatusRequest {}).await.expect("always").into_inner();
@@ -337,7 +337,7 @@ async fn a_node_says_whether_it_may_go() {
     cluster.create(7, &[1, 2, 3]).await;
     let ask = |asked: u64, node_id| {
         let mut admin = NodeServiceClient::new(cluster.node(asked).admin());
-        async move { admin.safe_to_stop(v1::SafeToStopRequest { node_id }).await }
+        async move { admin.safe_to_stop(v1::SafeToStopRequest { node_id, hold: None }).await }
     };
     for (asked, node_id) in [(1, 0), (1, 2), (2, 3)] {
         let answer = ask(asked, node_id).await.expect("an answer").into_inner();
