@@ -239,9 +239,7 @@ impl PartitionHost {
         self.shared.leads.set_serving(serving);
         for group in self.shared.all() {
             group.lead.settle(&self.shared.leads, &self.shared.metrics);
-            if serving {
-                group.enable_elections();
-            }
+            group.enable_elections();
         }
     }
 

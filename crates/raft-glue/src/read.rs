@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use openraft::LinearizerOption;
 use openraft::errors::{LinearizableReadError, RaftError};
-use partition_types::{LogId, NodeId, Reason};
+use partition_types::{LogId, NodeId};
 
 use crate::convert::from_raft_log_id;
 use crate::group::Group;
+use crate::protocol::Readiness;
 use crate::{Partition, ProposeError, RaftReply, RaftRequest, TransportError};
 
 /// Between two tries while the leadership settles.
@@ -44,17 +45,6 @@ impl Partition {
     pub async fn wait_applied(&self, index: u64) -> Result<(), ProposeError> {
         self.group.wait_applied(index).await
     }
-}
-
-/// What another voter says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Readiness {
-    /// Its node serves clients.
-    Serving,
-    /// Its node is on its way up.
-    Starting,
-    /// It is not reached, drains, or is bad.
-    Out,
 }
 
 impl Group {
@@ -122,11 +112,7 @@ impl Group {
     /// Whether another voter could lead if it were told to.
     pub(crate) async fn readiness(&self, of: NodeId) -> Readiness {
         match self.ask_read_index(of, self.shared.config.heartbeat_interval).await {
-            Err(TransportError::Refused(refusal)) => match refusal.reason {
-                Reason::NotLeader | Reason::NoLeader => Readiness::Serving,
-                Reason::Starting => Readiness::Starting,
-                _ => Readiness::Out,
-            },
+            Err(TransportError::Refused(refusal)) => Readiness::of_refusal(refusal.reason),
             Ok(_) => Readiness::Serving,
             Err(_) => Readiness::Out,
         }
