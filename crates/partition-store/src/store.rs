@@ -30,7 +30,7 @@ pub struct StoreConfig {
     /// Go on without a disk that the node had: its partitions do not load and
     /// are to be rebuilt from their groups.
     pub accept_lost_disk: bool,
-    /// Test aid: each load of a partition takes this much longer.
+    /// Test aid: each replay ([`PartitionStore::delay_replay`]) takes this much longer.
     pub inject_load_delay: Duration,
 }
 
@@ -168,16 +168,17 @@ impl Store {
         self.shared.placed.lock().create(&self.shared.disks, id, created_with)
     }
 
-    /// Loads a partition. Whoever loads it again gets the same log and state.
+    /// Loads a partition: a few point reads. Its log and vote are as they were,
+    /// its state as the last flush left it: [`PartitionStore::replay_piece`] brings
+    /// the rest. Whoever loads it again gets the same log and state.
     ///
     /// # Errors
     /// [`LoadError`] when it is not there or cannot be read.
     pub fn load(&self, id: PartitionId) -> Result<PartitionStore, LoadError> {
-        std::thread::sleep(self.shared.inject_load_delay);
         let disk = self.shared.placed.lock().disk_of(id).ok_or(LoadError::Missing(id))?;
         let disk = Arc::clone(&self.shared.disks[disk]);
         let (log, state) = disk.load(id)?;
-        Ok(PartitionStore::new(disk, log, state))
+        Ok(PartitionStore::new(disk, log, state, self.shared.inject_load_delay))
     }
 
     /// Deletes a partition, durably. Its handles take nothing any more. Returns

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
-use partition_store::{DiskConfig, Store, StoreConfig};
+use partition_store::{DiskConfig, Recovered, Store, StoreConfig};
 use partition_types::{NodeId, PartitionId};
 use tempfile::TempDir;
 
 use crate::log_store::LogStore;
+use crate::replay::Replay;
 use crate::state_machine::StateMachine;
 use crate::tail::TailBytes;
 use crate::types::TypeConfig;
@@ -39,8 +40,9 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, (Store, TempDir)> for Buil
         });
         let (store, partition) = opened.await.unwrap();
         let log = LogStore::new(partition.log().clone(), Arc::new(TailBytes::default()));
-        let (machine, _applied) =
-            StateMachine::new(partition.state().clone(), partition.log().clone());
+        let (replay, _applied) = Replay::new(partition, &Recovered::default());
+        replay.run(|| ()).await.unwrap();
+        let machine = StateMachine::new(Arc::new(replay), Recovered::default());
         Ok(((store, dir), log, machine))
     }
 }

@@ -1,6 +1,6 @@
 //! One group on this node: its Raft, its store, and what the host knows of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use crate::fence::Fence;
 use crate::lead::Lead;
 use crate::log_store::LogStore;
 use crate::network::Network;
+use crate::replay::Replay;
 use crate::shared::Shared;
 use crate::state_machine::StateMachine;
 use crate::tail::TailBytes;
@@ -52,6 +53,8 @@ pub(crate) struct Body {
     /// One past the last applied index.
     pub(crate) applied_next: watch::Receiver<u64>,
     pub(crate) tail: Arc<TailBytes>,
+    /// Gone when its Raft is: openraft owns it.
+    replay: Weak<Replay>,
 }
 
 /// When this replica was needed and when it last campaigned.
@@ -81,7 +84,8 @@ impl View {
 }
 
 impl Group {
-    /// Starts the Raft of a loaded partition, fenced.
+    /// Starts the Raft of an opened partition, fenced: it votes and appends. Its
+    /// state may be behind; [`Group::load`] brings it up.
     pub(crate) async fn start(
         shared: &Arc<Shared>,
         id: PartitionId,
@@ -91,7 +95,11 @@ impl Group {
         let fence = shared.new_fence();
         let tail = Arc::new(TailBytes::default());
         let log = LogStore::new(store.log().clone(), Arc::clone(&tail));
-        let (machine, applied_next) = StateMachine::new(store.state().clone(), store.log().clone());
+        let recovered = store.recovered().await.map_err(|error| LoadFault::of_io(id, &error))?;
+        let (replay, applied_next) = Replay::new(store.clone(), &recovered);
+        let replay = Arc::new(replay);
+        let weak = Arc::downgrade(&replay);
+        let machine = StateMachine::new(replay, recovered);
         let network = Network {
             node_id: shared.config.node_id,
             partition_id: id,
@@ -105,7 +113,7 @@ impl Group {
         let raft = Raft::build(node_id, config, network, log, machine)
             .await
             .map_err(|error| LoadFault::Failed { id, what: error.to_string() })?;
-        let body = Body { store, raft, applied_next, tail };
+        let body = Body { store, raft, applied_next, tail, replay: weak };
         let group = Arc::new(Self::new(shared, id, created_with, Some(body), fence));
         group.run();
         Ok(group)
@@ -151,6 +159,24 @@ impl Group {
         body.raft.run();
         let group = Arc::clone(self);
         self.shared.tasks.spawn(async move { group.observe().await });
+    }
+
+    /// Brings the state level with the log. A replica that cannot is quarantined,
+    /// and goes on voting and appending.
+    pub(crate) async fn load(self: &Arc<Self>, moved: impl Fn()) -> Result<(), LoadFault> {
+        let id = self.id;
+        if let Some(cause) = self.cause() {
+            return Err(LoadFault::Failed { id, what: cause });
+        }
+        let replay = self.running().and_then(|body| body.replay.upgrade());
+        let Some(replay) = replay else {
+            return Err(LoadFault::Failed { id, what: "is stopped".into() });
+        };
+        replay.run(moved).await.map_err(|error| {
+            let fault = LoadFault::of_io(id, &error);
+            self.quarantine(&fault.to_string());
+            fault
+        })
     }
 
     /// The running parts, unless the replica is bad or stopped.

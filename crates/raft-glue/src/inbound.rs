@@ -13,6 +13,7 @@ use openraft::raft::{
 use partition_types::{NodeId, PartitionId, Reason, Vote};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::convert::{
     from_raft_log_id, from_raft_vote, to_raft_entry, to_raft_log_id, to_raft_stored_membership,
@@ -39,6 +40,9 @@ impl PartitionHost {
         id: PartitionId,
         request: RaftRequest,
     ) -> Result<RaftReply, Refusal> {
+        if !self.shared.leads.is_serving() {
+            self.shared.wanted.heard(id, &request);
+        }
         let group = self.receiver(id)?;
         let Some(body) = group.running() else { return Err(out_of_service(&group)) };
         match request {
@@ -84,7 +88,7 @@ impl PartitionHost {
                 );
                 group.take_over(body, to, rpc).await
             }
-            RaftRequest::ReadIndex => group.answer_read_index().await,
+            RaftRequest::ReadIndex => group.answer_read_index(group.settle_time()).await,
         }
     }
 
@@ -202,10 +206,10 @@ impl Group {
 
     /// Besides the answer of a leader, this tells who could become one: a
     /// follower whose node serves says `NOT_LEADER` or `NO_LEADER`.
-    async fn answer_read_index(&self) -> Result<RaftReply, Refusal> {
+    pub(crate) async fn answer_read_index(&self, wait: Duration) -> Result<RaftReply, Refusal> {
         let leads = self.cause().is_none() && self.view().is_some_and(|view| view.leads());
         let read = match leads {
-            true => self.lead_read_index(self.settle_time()).await.ok(),
+            true => self.lead_read_index(wait).await.ok(),
             false => None,
         };
         let cause = self.cause();

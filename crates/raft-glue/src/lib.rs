@@ -13,12 +13,14 @@ mod error;
 pub mod protocol;
 mod status;
 mod transport;
+mod wanted;
 
 mod drain;
 mod elect;
 mod host;
 mod inbound;
 mod maintain;
+mod probe;
 
 mod membership;
 mod partition;
@@ -36,6 +38,7 @@ mod shared;
 mod convert;
 mod log_store;
 mod network;
+mod replay;
 mod state_machine;
 mod tail;
 mod types;
@@ -50,10 +53,12 @@ pub use error::{
     CheckFault, CreateError, LoadFault, MembershipError, NotYet, ProposeError, SnapshotError,
     TransferError,
 };
-pub use host::{Loaded, PartitionHost};
+pub use host::{Loaded, Opened, PartitionHost};
 pub use partition::Partition;
+pub use probe::{LeaderProbe, ProbeAnswer};
 pub use partition_store::Verify;
 pub use status::{PartitionStatus, ReplicaState, Role};
+pub use wanted::Want;
 pub use transport::{
     AppendReply, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
 };

@@ -26,6 +26,4 @@ pub use fence::{Fence, Pass, Path, may_take_over, timer_may_run};
 pub use leadership::{Leadership, LeadershipChange};
 pub use poll::{Poll, Verdict, Voice, has_waited_long};
 pub use standing::{Answer, Standing};
-pub use transfer::{
-    Follower, LAG_MAX, Readiness, Target, choose_target, drain_goes_on, order_followers,
-};
+pub use transfer::{Follower, LAG_MAX, Target, choose_target, drain_goes_on, order_followers};

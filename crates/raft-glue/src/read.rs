@@ -11,8 +11,8 @@ use partition_types::{LogId, NodeId};
 
 use crate::convert::from_raft_log_id;
 use crate::group::Group;
-use crate::protocol::Readiness;
-use crate::{Partition, ProposeError, RaftReply, RaftRequest, TransportError};
+use crate::protocol::Voice;
+use crate::{Partition, ProbeAnswer, ProposeError, RaftReply, RaftRequest, TransportError};
 
 /// Between two tries while the leadership settles.
 const SETTLE_POLL: Duration = Duration::from_millis(20);
@@ -110,11 +110,8 @@ impl Group {
     }
 
     /// Whether another voter could lead if it were told to.
-    pub(crate) async fn readiness(&self, of: NodeId) -> Readiness {
-        match self.ask_read_index(of, self.shared.config.heartbeat_interval).await {
-            Err(TransportError::Refused(refusal)) => Readiness::of_refusal(refusal.reason),
-            Ok(_) => Readiness::Serving,
-            Err(_) => Readiness::Out,
-        }
+    pub(crate) async fn readiness(&self, of: NodeId) -> Voice {
+        let answer = self.probe(of, self.shared.config.heartbeat_interval).await;
+        answer.map_or(Voice::Silent, ProbeAnswer::voice)
     }
 }

@@ -16,6 +16,8 @@ use crate::fence::Fence;
 use crate::group::Group;
 use crate::lead::Leads;
 use crate::metric::Metrics;
+use crate::probe::Prober;
+use crate::wanted::Wanted;
 use crate::{HostConfig, Transport};
 
 /// Snapshots that are received at the same time: each writes to the disks as
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) leads: Leads,
     pub(crate) metrics: Metrics,
     pub(crate) routes: broadcast::Sender<PartitionId>,
+    pub(crate) prober: Prober,
+    pub(crate) wanted: Wanted,
     pub(crate) receiving: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -56,6 +60,8 @@ impl Shared {
             leads: Leads::new(),
             metrics: Metrics::new(),
             routes: broadcast::channel(ROUTES_BUFFER).0,
+            prober: Prober::default(),
+            wanted: Wanted::default(),
             receiving: Semaphore::new(RECEIVING_MAX),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),

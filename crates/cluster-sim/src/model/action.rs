@@ -8,6 +8,7 @@ pub(crate) enum Action {
     /// Its partitions are loaded and checked, and so is the node.
     Load { n: usize },
     LogReadable { n: usize, p: usize },
+    Joined { n: usize, p: usize },
     Loaded { n: usize, p: usize },
     Checked { n: usize, p: usize },
     Faulted { n: usize, p: usize },
@@ -23,6 +24,9 @@ pub(crate) enum Action {
     LoseProbe { n: usize, p: usize, from: usize },
     /// This node leads, and a quorum confirms it.
     ConfirmSelf { n: usize, p: usize },
+    /// It accepted a leader's entries since it was started, and has applied
+    /// what that leader had committed.
+    HeardLeader { n: usize, p: usize },
     /// It has what the verified leader had.
     CaughtUp { n: usize, p: usize },
     Timer { n: usize, p: usize, suspects: bool },
@@ -70,6 +74,7 @@ impl fmt::Display for Action {
         match self {
             Self::Load { n } => write!(f, "{}: loaded, checked, behind the barrier", node(n)),
             Self::LogReadable { n, p } => write!(f, "{}: vote and log are readable", at(n, p)),
+            Self::Joined { n, p } => write!(f, "{}: joined", at(n, p)),
             Self::Loaded { n, p } => write!(f, "{}: loaded", at(n, p)),
             Self::Checked { n, p } => write!(f, "{}: checked", at(n, p)),
             Self::Faulted { n, p } => write!(f, "{}: is bad", at(n, p)),
@@ -85,6 +90,7 @@ impl fmt::Display for Action {
                 write!(f, "{}: the probe of node {} is lost", at(n, p), from + 1)
             }
             Self::ConfirmSelf { n, p } => write!(f, "{}: confirms its own leadership", at(n, p)),
+            Self::HeardLeader { n, p } => write!(f, "{}: has heard of the leader", at(n, p)),
             Self::CaughtUp { n, p } => write!(f, "{}: caught up with the leader", at(n, p)),
             Self::Timer { n, p, suspects } => {
                 let whom = if *suspects { " although the leader lives" } else { "" };

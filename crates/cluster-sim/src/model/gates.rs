@@ -20,6 +20,7 @@ pub(crate) type UnitSet = u8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum GateEvent {
     LogReadable(u8),
+    Joined(u8),
     Loaded(u8),
     Checked(u8),
     Faulted(u8),
@@ -50,6 +51,7 @@ pub(crate) struct Granted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) stage: Stage,
+    pub(crate) joining: UnitSet,
     pub(crate) loading: UnitSet,
     pub(crate) checking: UnitSet,
     pub(crate) may_vote: UnitSet,
@@ -82,6 +84,7 @@ impl Gates {
             strict,
             max_quarantined_ppm: 100_000,
             accept_degraded: false,
+            join_concurrency: one_of_each,
             load_concurrency: one_of_each,
             check_concurrency: one_of_each,
         };
@@ -100,8 +103,8 @@ impl Gates {
     /// A gate that was told its units just now.
     pub(crate) fn begun(&mut self) -> u16 {
         let mut machine = Machine::new(self.rules);
-        // Its loads begin with no further word.
-        let _ = machine.step(Event::Begin((0..self.partitions).map(UnitSpec::new).collect()));
+        // Its joins begin with no further word.
+        let _ = machine.step(Event::BeginJoining((0..self.partitions).map(UnitSpec::new).collect()));
         self.number(machine)
     }
 
@@ -142,6 +145,7 @@ fn events(event: GateEvent) -> Vec<Event<u8>> {
     let fault = |kind| UnitFault::new(kind, "as the scenario has it");
     match event {
         GateEvent::LogReadable(p) => vec![Event::LogReadable(p)],
+        GateEvent::Joined(p) => vec![Event::Joined(p)],
         GateEvent::Loaded(p) => vec![Event::Loaded(p)],
         GateEvent::Checked(p) => vec![Event::Checked(p)],
         GateEvent::Faulted(p) => vec![Event::Faulted(p, fault(FaultKind::Corrupt))],
@@ -193,6 +197,7 @@ impl Facts {
         };
         Self {
             stage: machine.stage(),
+            joining: set(&|_, state| *state == UnitState::Joining),
             loading: set(&|_, state| *state == UnitState::Loading),
             checking: set(&|_, state| *state == UnitState::Checking),
             may_vote: set(&|unit, _| machine.may_vote(unit)),

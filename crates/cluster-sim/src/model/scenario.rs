@@ -9,7 +9,7 @@ use super::world::{Ballot, Budget, Log, NODES, NodeSet, Role, Sent, World};
 pub(crate) enum Flaw {
     /// It may stall, or be slow: its steps are taken one by one.
     Slow,
-    /// It is unreadable: its load fails.
+    /// It is unreadable: its join fails, it does not even vote.
     Unloadable,
     /// Its check fails; its vote and log are intact.
     Corrupt,

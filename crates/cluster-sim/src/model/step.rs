@@ -100,6 +100,7 @@ impl Model {
         let units = if self.goes_step_by_step(n) { 0..0 } else { 0..self.scenario.partitions as u8 };
         for p in units {
             self.gate(world, n, GateEvent::LogReadable(p));
+            self.gate(world, n, GateEvent::Joined(p));
         }
     }
 
@@ -173,6 +174,8 @@ impl Model {
                 let replica = world.replica_mut(p, n);
                 if settled || !node.up {
                     replica.applied = Ballot::NONE;
+                    // Both answers of a voter that serves mean the same.
+                    replica.heard = false;
                     replica.polled = 0;
                     replica.catching_up = Ballot::NONE;
                     replica.ghost.overlooked = false;

@@ -105,6 +105,8 @@ pub(crate) struct Replica {
     pub(crate) fence: Fence,
     /// The election timer runs.
     pub(crate) timer: bool,
+    /// A message of the vote's ballot as leader was accepted since the start.
+    pub(crate) heard: bool,
     /// Everything up to this leader's write is applied.
     pub(crate) applied: Ballot,
     /// One voter was asked in this poll and is not serving: which, plus 1.

@@ -1,12 +1,13 @@
 //! The start-up gate as the configuration wants it.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use partition_types::PartitionId;
-use raft_glue::PartitionHost;
+use raft_glue::{Opened, PartitionHost, Want};
 use startup_gate::{
-    Change, Concurrency, Config as GateConfig, DownDeadlines, Observer, Policy, TracingObserver,
-    Transition, UnitState,
+    Change, Concurrency, Config as GateConfig, DownDeadlines, Handle, Observer, Policy, Priority,
+    TracingObserver, Transition, UnitState,
 };
 
 use super::node::Plan;
@@ -55,6 +56,32 @@ fn concurrency(wanted: usize) -> Concurrency {
     let cores = std::thread::available_parallelism().map_or(PER_DISK_MIN, usize::from);
     let per_disk = cores.clamp(PER_DISK_MIN, OVERALL_MAX);
     Concurrency::new(per_disk, OVERALL_MAX)
+}
+
+/// A partition that was written to this recently is likely to be used first.
+const HOT: Duration = Duration::from_secs(10 * 60);
+
+/// Takes partitions earlier that other nodes, or clients by way of them, wait
+/// for: first of all those whose quorum may need this node.
+pub(super) fn load_wanted_first(host: &PartitionHost, gate: &Handle<PartitionId>) {
+    let gate = gate.clone();
+    host.on_wanted(move |id, want| {
+        let priority = match want {
+            Want::Quorum => Priority::QUORUM,
+            Want::Awaited => Priority::AWAITED,
+        };
+        gate.raise(&id, priority);
+    });
+}
+
+/// Takes a partition earlier that was busy when the node went down.
+pub(super) fn load_hot_early(gate: &Handle<PartitionId>, opened: &Opened) {
+    let written = UNIX_EPOCH + Duration::from_millis(opened.written_at_ms());
+    // A clock that went back makes it hot, which does no harm.
+    if SystemTime::now().duration_since(written).is_ok_and(|age| age > HOT) {
+        return;
+    }
+    gate.raise(&opened.id(), Priority::HOT);
 }
 
 /// Who is told of every transition: the log, and the host, which fences what

@@ -145,16 +145,26 @@ async fn climb(
     let manifest = parts.store.manifest();
     let units =
         manifest.into_iter().map(|entry| UnitSpec::new(entry.partition_id).lane(entry.disk));
-    let (loader, checker) = (parts.host.clone(), parts.host.clone());
+    let (joiner, loader, checker) = (parts.host.clone(), parts.host.clone(), parts.host.clone());
     let verify = verify(plan.config.startup.verify);
-    let loaded = startup.load(
+    let gate = startup.handle();
+    gate::load_wanted_first(&parts.host, &gate);
+    let loaded = startup.load_joined(
         units,
         move |ticket| {
+            let (host, gate) = (joiner.clone(), gate.clone());
+            async move {
+                let opened = host.open(*ticket.unit()).await.map_err(load_fault)?;
+                gate::load_hot_early(&gate, &opened);
+                let right = ticket.log_readable()?;
+                host.join(opened, right).await.map_err(load_fault)
+            }
+        },
+        move |ticket, ()| {
             let host = loader.clone();
             async move {
-                let id = *ticket.unit();
-                let right = ticket.log_readable()?;
-                host.load(id, right).await.map_err(load_fault)
+                let progress = ticket.progress();
+                host.load(*ticket.unit(), || progress.tick()).await.map_err(load_fault)
             }
         },
         move |ticket, _loaded| {

@@ -11,8 +11,10 @@ pub enum Voice {
     Leader,
     /// It serves clients and could lead.
     Serving,
-    /// It answers, and cannot lead now.
+    /// It may lead once its node serves.
     Starting,
+    /// It answers, and may not lead any more: it drains or is bad.
+    Out,
     /// No answer came.
     Silent,
 }
@@ -24,7 +26,8 @@ impl Voice {
     pub fn of_refusal(reason: Reason) -> Self {
         match reason {
             Reason::NotLeader | Reason::NoLeader => Self::Serving,
-            _ => Self::Starting,
+            Reason::Starting => Self::Starting,
+            _ => Self::Out,
         }
     }
 }
@@ -60,7 +63,7 @@ impl Poll {
         match voice {
             Voice::Leader => self.leader = true,
             Voice::Serving => self.serving += 1,
-            Voice::Starting => self.starting += 1,
+            Voice::Starting | Voice::Out => self.starting += 1,
             Voice::Silent => self.silent += 1,
         }
     }
@@ -94,11 +97,12 @@ mod tests {
 
     #[test]
     fn campaigns_only_where_nobody_who_serves_can_lead() {
-        use Voice::{Leader, Serving, Silent, Starting};
+        use Voice::{Leader, Out, Serving, Silent, Starting};
         for (voices, waited_long, verdict) in [
             (&[][..], false, Verdict::Needed),
             (&[Silent, Silent], false, Verdict::Needed),
             (&[Starting, Silent], false, Verdict::Needed),
+            (&[Starting, Out], false, Verdict::Needed),
             (&[Serving, Starting], false, Verdict::Wait),
             (&[Serving, Silent], false, Verdict::Wait),
             (&[Serving, Starting], true, Verdict::Needed),

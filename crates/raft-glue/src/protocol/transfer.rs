@@ -1,34 +1,12 @@
 //! Whom a leader may tell to take over, and when a drain is finished.
 
-use partition_types::{NodeId, Reason};
+use partition_types::NodeId;
+
+use super::Voice;
 
 /// A follower may lack this many entries when a transfer begins: the rest
 /// reaches it before it campaigns.
 pub const LAG_MAX: u64 = 64;
-
-/// What another voter says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Readiness {
-    /// Its node serves clients.
-    Serving,
-    /// Its node is on its way up.
-    Starting,
-    /// It is not reached, drains, or is bad.
-    Out,
-}
-
-impl Readiness {
-    /// What a refusal with this reason says of its sender.
-    #[must_use]
-    #[inline]
-    pub fn of_refusal(reason: Reason) -> Self {
-        match reason {
-            Reason::NotLeader | Reason::NoLeader => Self::Serving,
-            Reason::Starting => Self::Starting,
-            _ => Self::Out,
-        }
-    }
-}
 
 /// Another voter, as its leader sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,15 +38,18 @@ pub fn order_followers(followers: &mut [Follower], wanted: Option<NodeId>) {
 /// lead, and was not `tried` in vain. `answers` stand in the order of
 /// `followers`.
 #[must_use]
-pub fn choose_target(followers: &[Follower], answers: &[Readiness], tried: &[NodeId]) -> Target {
-    let ready = followers.iter().zip(answers).find(|(follower, readiness)| {
-        **readiness == Readiness::Serving
+pub fn choose_target(followers: &[Follower], answers: &[Voice], tried: &[NodeId]) -> Target {
+    let serves = |voice| matches!(voice, Voice::Serving | Voice::Leader);
+    let ready = followers.iter().zip(answers).find(|(follower, voice)| {
+        serves(**voice)
             && follower.lag <= LAG_MAX
             && !tried.contains(&follower.id)
     });
     match ready {
         Some((follower, _)) => Target::Ready(follower.id),
-        None if answers.iter().any(|readiness| *readiness != Readiness::Out) => Target::Later,
+        None if answers.iter().any(|voice| serves(*voice) || *voice == Voice::Starting) => {
+            Target::Later
+        }
         None => Target::Nobody,
     }
 }
@@ -92,14 +73,14 @@ mod tests {
             .map(|(id, lag)| Follower { id: node(id), lag });
         order_followers(&mut followers, Some(node(3)));
         assert_eq!(followers.map(|follower| follower.id), [3, 2, 1].map(node));
-        use Readiness::{Out, Serving, Starting};
+        use Voice::{Out, Serving, Silent, Starting};
         for (answers, tried, target) in [
             ([Serving, Serving, Serving], &[][..], Target::Ready(node(2))),
             ([Serving, Serving, Serving], &[node(2)], Target::Ready(node(1))),
             ([Serving, Starting, Serving], &[], Target::Ready(node(1))),
             ([Serving, Starting, Out], &[], Target::Later),
             ([Out, Serving, Out], &[node(2)], Target::Later),
-            ([Out, Out, Out], &[], Target::Nobody),
+            ([Out, Silent, Out], &[], Target::Nobody),
         ] {
             assert_eq!(choose_target(&followers, &answers, tried), target, "{answers:?}");
         }

@@ -14,7 +14,7 @@ use partition_types::{
 };
 use raft_glue::{HostConfig, Partition, PartitionHost, ProposeError, Verify};
 use startup_gate::state::Load;
-use startup_gate::{Config, NodeFault, NotConfirmed, Serving, Startup, UnitFault, UnitSpec};
+use startup_gate::{Config, LoadTicket, NodeFault, NotConfirmed, Serving, Startup, UnitFault, UnitSpec};
 use tempfile::TempDir;
 
 use crate::net::Net;
@@ -44,13 +44,20 @@ pub(crate) struct Cluster {
     pub(crate) net: Arc<Net>,
     dir: TempDir,
     pub(crate) nodes: BTreeMap<u64, Node>,
+    /// Slows the loads of nodes that are opened from now on.
+    pub(crate) load_delay: Duration,
 }
 
 impl Cluster {
     /// Starts nodes 1 to `count`, all at the same time.
     pub(crate) async fn start(count: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Self { net: Arc::default(), dir, nodes: BTreeMap::new() };
+        let mut cluster = Self {
+            net: Arc::default(),
+            dir,
+            nodes: BTreeMap::new(),
+            load_delay: Duration::ZERO,
+        };
         cluster.boot(1..=count).await;
         cluster
     }
@@ -72,9 +79,7 @@ impl Cluster {
                 move |ticket| {
                     let host = load.clone();
                     async move {
-                        let id = *ticket.unit();
-                        let right = ticket.log_readable()?;
-                        host.load(id, right).await.map_err(UnitFault::corrupt)
+                        load_one(&host, ticket).await
                     }
                 },
                 move |ticket, _loaded| {
@@ -142,7 +147,7 @@ impl Cluster {
             node_id: node(id),
             disks: vec![DiskConfig { path: self.path(id), reserve_bytes: 0 }],
             accept_lost_disk: false,
-            inject_load_delay: Duration::ZERO,
+            inject_load_delay: self.load_delay,
         }
     }
 
@@ -161,6 +166,14 @@ impl Cluster {
         host.shutdown().await;
         drop(host);
         tokio::task::spawn_blocking(move || store.close()).await.unwrap().unwrap();
+    }
+
+    /// Ends a node as a crash would: what was not durable is gone.
+    pub(crate) async fn crash(&mut self, id: u64) {
+        let node = self.nodes.remove(&id).unwrap();
+        self.net.disconnect(node.id);
+        node.host.shutdown().await;
+        drop(node);
     }
 
     /// Stops a node and empties its disk: its next life is another one.
@@ -217,6 +230,18 @@ impl Cluster {
         })
         .await
     }
+}
+
+/// All that the stage load does for one partition.
+pub(crate) async fn load_one(
+    host: &PartitionHost,
+    ticket: LoadTicket<PartitionId>,
+) -> Result<(), UnitFault> {
+    let opened = host.open(*ticket.unit()).await.map_err(UnitFault::corrupt)?;
+    let id = opened.id();
+    let right = ticket.log_readable()?;
+    host.join(opened, right).await.map_err(UnitFault::corrupt)?;
+    host.load(id, || ()).await.map(drop).map_err(UnitFault::corrupt)
 }
 
 pub(crate) fn gate(_store: &Store) -> Startup<PartitionId, Load> {

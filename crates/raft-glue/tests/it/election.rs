@@ -1,5 +1,6 @@
 //! Verified leaders, and who campaigns when nobody leads.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, ELECTION, eventually, node, write};
@@ -56,7 +57,8 @@ async fn a_remembered_leader_is_no_leader() {
     // One of three up: whoever its persisted vote names, nobody leads.
     let (store, host) = cluster.open(2).await;
     let admitted = admitted(id).await;
-    host.load(id, admitted.vote).await.unwrap();
+    host.join(host.open(id).await.unwrap(), admitted.vote).await.unwrap();
+    host.load(id, || ()).await.unwrap();
     host.unfence(admitted.campaign);
     let replica = host.get(id).unwrap();
     assert_eq!(replica.leader(), None);
@@ -76,6 +78,35 @@ async fn a_remembered_leader_is_no_leader() {
     assert!([node(1), node(2)].contains(&leader));
     drop(replica);
     cluster.close(2, store, host).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_call_a_peer_asks_about_all_shared_partitions() {
+    const PARTITIONS: u64 = 30;
+    let mut cluster = Cluster::start(3).await;
+    let mut ids = Vec::new();
+    for id in 1..=PARTITIONS {
+        ids.push(cluster.create(id, &[1, 2, 3]).await);
+    }
+    for id in 1..=3 {
+        cluster.stop(id).await;
+    }
+    // Nobody answers: each question takes its whole time, and is asked again.
+    let (store, host) = cluster.open(3).await;
+    for id in &ids {
+        let admitted = admitted(*id).await;
+        host.join(host.open(*id).await.unwrap(), admitted.vote).await.unwrap();
+        host.load(*id, || ()).await.unwrap();
+    }
+    let before = cluster.net.probes.load(Ordering::Relaxed);
+    let asked = ids.iter().map(|id| host.confirm_leader(*id));
+    let answers = futures::future::join_all(asked).await;
+    assert!(answers.iter().all(Result::is_err));
+    let calls = cluster.net.probes.load(Ordering::Relaxed) - before;
+    // About 20 rounds in a second, two peers each; alone each partition would
+    // have made as many.
+    assert!(calls >= 2 && calls < 2 * 20 * PARTITIONS / 4, "{calls} calls");
+    cluster.close(3, store, host).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,4 +10,5 @@ mod fence;
 mod handover;
 mod members;
 mod propose;
+mod rejoin;
 mod restart;

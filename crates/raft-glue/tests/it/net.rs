@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 use parking_lot::Mutex;
 use partition_types::{Incarnation, Member, NodeId, PartitionId, Reason, Vote};
 use raft_glue::{
-    PartitionHost, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
+    LeaderProbe, PartitionHost, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
 };
 
 /// The wires between the nodes of a test.
@@ -21,6 +21,8 @@ pub(crate) struct Net {
     hosts: Mutex<HashMap<NodeId, (Incarnation, PartitionHost)>>,
     cut: Mutex<HashSet<(NodeId, NodeId)>>,
     pub(crate) snapshots: AtomicU64,
+    /// Calls that ask for leaders.
+    pub(crate) probes: AtomicU64,
     /// Votes and pre-votes that left a node.
     votes: Mutex<HashMap<NodeId, u64>>,
 }
@@ -110,6 +112,26 @@ impl Transport for Wire {
             // The answer needs the wire too.
             net.route(to, from, &net.member_of(from, &member)?)?;
             Ok(reply)
+        }
+        .boxed()
+    }
+
+    fn probe_leaders(
+        &self,
+        to: NodeId,
+        member: &Member,
+        partition_ids: Vec<PartitionId>,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Vec<LeaderProbe>, TransportError>> {
+        self.net.probes.fetch_add(1, Ordering::Relaxed);
+        let host = self.net.route(self.from, to, member);
+        let (net, from, member) = (Arc::clone(&self.net), self.from, member.clone());
+        async move {
+            let host = host?;
+            let answers = tokio::time::timeout(timeout, host.answer_probes(partition_ids)).await;
+            let answers = answers.map_err(|_| TransportError::Timeout)?;
+            net.route(to, from, &net.member_of(from, &member)?)?;
+            Ok(answers)
         }
         .boxed()
     }

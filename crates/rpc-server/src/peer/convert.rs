@@ -15,7 +15,9 @@ use partition_store::{decode_entry, decode_membership, encode_entry, encode_memb
 use partition_types::{
     Entry, Incarnation, InvalidId, LogId, Member, NodeId, PartitionId, Reason, Vote,
 };
-use raft_glue::{AppendReply, RaftReply, RaftRequest, Refusal, SnapshotHeader};
+use raft_glue::{
+    AppendReply, LeaderProbe, ProbeAnswer, RaftReply, RaftRequest, Refusal, SnapshotHeader,
+};
 
 /// A message that is none.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,34 @@ impl From<Malformed> for Refusal {
     fn from(malformed: Malformed) -> Self {
         Refusal { reason: Reason::InvalidRequest, message: malformed.to_string() }
     }
+}
+
+/// Writes what this node says of one group's leader.
+pub(super) fn probe_to_wire(probe: LeaderProbe) -> v1::LeaderProbe {
+    let wire =
+        v1::LeaderProbe { partition_id: probe.partition_id.get(), ..v1::LeaderProbe::default() };
+    match probe.answer {
+        ProbeAnswer::Leads { term, read_index } => {
+            v1::LeaderProbe { leads: true, term, committed_index: read_index, ..wire }
+        }
+        ProbeAnswer::Serves => v1::LeaderProbe { serving: true, ..wire },
+        ProbeAnswer::Starts => wire,
+        ProbeAnswer::Out => v1::LeaderProbe { out_of_service: true, ..wire },
+    }
+}
+
+/// Reads what a peer says of one group's leader; `None` for what is no group.
+pub(super) fn probe_from_wire(wire: v1::LeaderProbe) -> Option<LeaderProbe> {
+    let answer = if wire.leads {
+        ProbeAnswer::Leads { term: wire.term, read_index: wire.committed_index }
+    } else if wire.out_of_service {
+        ProbeAnswer::Out
+    } else if wire.serving {
+        ProbeAnswer::Serves
+    } else {
+        ProbeAnswer::Starts
+    };
+    Some(LeaderProbe { partition_id: PartitionId::new(wire.partition_id).ok()?, answer })
 }
 
 /// Writes a message for the wire; the stream numbers it.

@@ -50,14 +50,16 @@ impl PeerService for Service {
     async fn hello(&self, request: Request<v1::HelloRequest>) -> Answer<v1::HelloResponse> {
         let request = request.into_inner();
         let is_back = request.back;
-        let (node_id, response) = hello::answer(self.context.peers(), request)?;
+        let heard = hello::answer(self.context.peers(), request)?;
         if is_back {
-            self.links.is_here(node_id);
-            if let Some(host) = self.context.host() {
-                host.peer_is_back(node_id);
-            }
+            self.links.is_here(heard.from);
         }
-        Ok(Response::new(response))
+        if (is_back || heard.has_climbed)
+            && let Some(host) = self.context.host()
+        {
+            host.peer_is_back(heard.from);
+        }
+        Ok(Response::new(heard.answer))
     }
 
     async fn raft(&self, request: Request<Streaming<v1::RaftRequest>>) -> Answer<Self::RaftStream> {

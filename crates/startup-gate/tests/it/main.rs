@@ -5,6 +5,7 @@ mod admission;
 mod cancel;
 mod compile_fail;
 mod down;
+mod join;
 mod machine;
 mod order;
 mod pipeline;

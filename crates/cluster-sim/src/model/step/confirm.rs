@@ -29,8 +29,16 @@ impl Model {
             draining: node.draining,
             serving: node.serving,
             fence,
-            knows_leader: replica.accepted && replica.vote.node() != n,
+            knows_leader: replica.heard,
         }))
+    }
+
+    /// The same, as it comes to the one who asked.
+    pub(super) fn voice(&self, world: &World, p: usize, n: usize) -> Voice {
+        let answer = self.answer(world, p, n);
+        answer.map_or(Voice::Silent, |answer| {
+            answer.reason().map_or(Voice::Leader, Voice::of_refusal)
+        })
     }
 
     pub(super) fn confirm_steps(&mut self, world: &World, n: usize, p: usize, out: &mut Next) {
@@ -48,6 +56,14 @@ impl Model {
         }
         if replica.catching_up != Ballot::NONE && replica.applied >= replica.catching_up {
             self.confirmed(*world, n, p, Action::CaughtUp { n, p }, out);
+        }
+        if replica.heard && replica.role == Role::Follower {
+            let mut next = *world;
+            let replica = next.replica_mut(p, n);
+            replica.catching_up = replica.vote;
+            // It led when it sent what was heard.
+            replica.ghost.leader_was_real = world.groups[p].won & replica.vote.bit() > 0;
+            self.confirmed(next, n, p, Action::HeardLeader { n, p }, out);
         }
         if replica.role == Role::Leader {
             if world.quorum_confirms(p, n) && replica.applied >= replica.vote {
@@ -84,11 +100,7 @@ impl Model {
 
     /// One voter's answer, or its silence.
     fn hear(&mut self, world: &World, n: usize, p: usize, from: usize, out: &mut Next) {
-        let answer = self.answer(world, p, from);
-        let voice = match answer {
-            None => Voice::Silent,
-            Some(answer) => answer.reason().map_or(Voice::Leader, Voice::of_refusal),
-        };
+        let voice = self.voice(world, p, from);
         let action = Action::Hear { n, p, from };
         if voice == Voice::Leader {
             let mut next = *world;

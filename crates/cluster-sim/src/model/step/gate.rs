@@ -8,7 +8,7 @@
 //! what a crash before leaves. Where a scenario has a flaw, its node goes step
 //! by step.
 
-use raft_glue::protocol::{self, Follower, Readiness, Target};
+use raft_glue::protocol::{self, Follower, Target};
 use startup_gate::Stage;
 
 use super::super::action::Action;
@@ -89,7 +89,8 @@ impl Model {
         let flaw = self.scenario.flaw.filter(|(_, bad, _)| *bad == p).map(|(_, _, flaw)| flaw);
         let has = |set: u8| set & 1 << p > 0;
         let facts = self.facts(world, n);
-        let (loading, checking) = (has(facts.loading), has(facts.checking));
+        let (joining, loading) = (has(facts.joining), has(facts.loading));
+        let checking = has(facts.checking);
         let votes = has(facts.may_vote);
         let unit = p as u8;
         let mut push = |event, action| {
@@ -103,13 +104,16 @@ impl Model {
                 out.push((action, next));
             }
         };
-        if loading && flaw == Some(Flaw::Unloadable) {
+        if joining && flaw == Some(Flaw::Unloadable) {
             return push(GateEvent::Faulted(unit), Action::Faulted { n, p });
         }
-        if loading && !votes {
+        if joining && !votes {
             push(GateEvent::LogReadable(unit), Action::LogReadable { n, p });
         }
-        if loading && votes {
+        if joining && votes {
+            push(GateEvent::Joined(unit), Action::Joined { n, p });
+        }
+        if loading {
             push(GateEvent::Loaded(unit), Action::Loaded { n, p });
         }
         if checking && flaw == Some(Flaw::Corrupt) {
@@ -118,7 +122,7 @@ impl Model {
         if checking {
             push(GateEvent::Checked(unit), Action::Checked { n, p });
         }
-        if (loading || checking) && flaw == Some(Flaw::Slow) {
+        if (joining || loading || checking) && flaw == Some(Flaw::Slow) {
             push(GateEvent::Stalled(unit), Action::Stalled { n, p });
         }
     }
@@ -149,15 +153,11 @@ impl Model {
 
     /// What the leader `n` finds when it looks at node `to` alone.
     pub(crate) fn target(&self, world: &World, p: usize, n: usize, to: usize) -> Target {
-        let answer = self.answer(world, p, to);
-        let readiness = match answer {
-            None => Readiness::Out,
-            Some(answer) => answer.reason().map_or(Readiness::Serving, Readiness::of_refusal),
-        };
+        let voice = self.voice(world, p, to);
         let has_all = world.replica(p, n).support & 1 << to > 0;
         let id = partition_types::NodeId::new(to as u64 + 1).expect("above 0");
         let follower = Follower { id, lag: u64::from(!has_all) };
-        protocol::choose_target(&[follower], &[readiness], &[])
+        protocol::choose_target(&[follower], &[voice], &[])
     }
 
     fn exit(&mut self, world: &World, n: usize, out: &mut Next) {

@@ -148,7 +148,7 @@ impl Model {
             return false;
         }
         replica.vote = Ballot::new(term, n);
-        replica.accepted = false;
+        (replica.accepted, replica.heard) = (false, false);
         replica.role = Role::Candidate;
         replica.support = 1 << n;
         let passes = self.rules.passes(replica.fence);
@@ -248,10 +248,12 @@ fn adopt(next: &mut World, n: usize, p: usize, ballot: Ballot, accepted: bool) {
         replica.role = Role::Follower;
         replica.support = 0;
         replica.accepted = false;
+        replica.heard = false;
     } else if accepted {
         // Its own campaign cannot have this ballot: it is another node's.
         replica.role = Role::Follower;
     }
     replica.vote = ballot;
     replica.accepted |= accepted;
+    replica.heard |= accepted;
 }
