@@ -52,9 +52,10 @@ pub fn run(quick: bool, tell: &(dyn Fn(&str) + Sync)) -> Report {
     let scenarios = if quick { scenario::quick() } else { scenario::all() };
     let mutations = mutations::all();
     let broken = mutations.iter().map(|broken| broken.scenario);
-    let jobs: Vec<Scenario> = scenarios.iter().copied().chain(broken).collect();
+    // The quick ones first.
+    let jobs: Vec<Scenario> = broken.chain(scenarios.iter().copied()).collect();
     let results = explore_all(&jobs, tell);
-    let (explored, caught) = results.split_at(scenarios.len());
+    let (caught, explored) = results.split_at(mutations.len());
     let states_min = if quick { STATES_MIN_QUICK } else { STATES_MIN };
     let mut report = Report::new(states_min);
     for (scenario, (explored, seconds)) in scenarios.iter().zip(explored) {

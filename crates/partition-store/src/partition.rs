@@ -148,9 +148,8 @@ impl PartitionStore {
     pub fn check(&self, verify: Verify) -> Result<(), CheckError> {
         // Nothing is applied between the two views, so the log that is purged
         // no further than what is applied, and synced before it is, fits.
-        let (raft, data) = self
-            .state
-            .at_rest(|| (self.disk.raft.snapshot(), self.disk.data.snapshot()));
+        let (raft, data) =
+            self.state.at_rest(|| (self.disk.raft.snapshot(), self.disk.data.snapshot()));
         check::check_partition(raft.as_ref(), data.as_ref(), self.id(), verify).map(|_| ())
     }
 

@@ -1,7 +1,7 @@
 //! One group on this node: its Raft, its store, and what the host knows of it.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use openraft::ServerState;

@@ -183,8 +183,7 @@ impl Group {
         let takes_over = || {
             let serving = self.shared.leads.is_serving();
             // The first counts what a fenced replica is asked.
-            self.fence.pass(Path::Transfer)
-                && protocol::may_take_over(self.fence.state(), serving)
+            self.fence.pass(Path::Transfer) && protocol::may_take_over(self.fence.state(), serving)
         };
         if to == self.shared.config.node_id && !takes_over() {
             return Ok(answer(false, "this replica may not lead".into(), None));

@@ -55,10 +55,10 @@ pub use error::{
 };
 pub use host::{Loaded, Opened, PartitionHost};
 pub use partition::Partition;
-pub use probe::{LeaderProbe, ProbeAnswer};
 pub use partition_store::Verify;
+pub use probe::{LeaderProbe, ProbeAnswer};
 pub use status::{PartitionStatus, ReplicaState, Role};
-pub use wanted::Want;
 pub use transport::{
     AppendReply, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
 };
+pub use wanted::Want;

@@ -153,13 +153,7 @@ async fn send(shared: &Shared, to: NodeId, member: &Member, wait: Duration) {
     join_all(calls.map(|asked| send_one(shared, to, member, asked, wait))).await;
 }
 
-async fn send_one(
-    shared: &Shared,
-    to: NodeId,
-    member: &Member,
-    asked: Vec<Asked>,
-    wait: Duration,
-) {
+async fn send_one(shared: &Shared, to: NodeId, member: &Member, asked: Vec<Asked>, wait: Duration) {
     let ids = asked.iter().map(|asked| asked.partition_id).collect();
     let call = shared.transport.probe_leaders(to, member, ids, wait);
     let answers = match tokio::time::timeout(wait, call).await {

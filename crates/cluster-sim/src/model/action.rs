@@ -6,47 +6,139 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Its partitions are loaded and checked, and so is the node.
-    Load { n: usize },
-    LogReadable { n: usize, p: usize },
-    Joined { n: usize, p: usize },
-    Loaded { n: usize, p: usize },
-    Checked { n: usize, p: usize },
-    Faulted { n: usize, p: usize },
+    Load {
+        n: usize,
+    },
+    LogReadable {
+        n: usize,
+        p: usize,
+    },
+    Joined {
+        n: usize,
+        p: usize,
+    },
+    Loaded {
+        n: usize,
+        p: usize,
+    },
+    Checked {
+        n: usize,
+        p: usize,
+    },
+    Faulted {
+        n: usize,
+        p: usize,
+    },
     /// Found bad behind the barrier.
-    GoesBad { n: usize, p: usize },
-    Stalled { n: usize, p: usize },
-    NodeChecked { n: usize },
-    ElectDeadline { n: usize },
-    Open { n: usize },
+    GoesBad {
+        n: usize,
+        p: usize,
+    },
+    Stalled {
+        n: usize,
+        p: usize,
+    },
+    NodeChecked {
+        n: usize,
+    },
+    ElectDeadline {
+        n: usize,
+    },
+    Open {
+        n: usize,
+    },
     /// A probe is answered.
-    Hear { n: usize, p: usize, from: usize },
+    Hear {
+        n: usize,
+        p: usize,
+        from: usize,
+    },
     /// A probe gets no answer from a node that is up.
-    LoseProbe { n: usize, p: usize, from: usize },
+    LoseProbe {
+        n: usize,
+        p: usize,
+        from: usize,
+    },
     /// This node leads, and a quorum confirms it.
-    ConfirmSelf { n: usize, p: usize },
+    ConfirmSelf {
+        n: usize,
+        p: usize,
+    },
     /// It accepted a leader's entries since it was started, and has applied
     /// what that leader had committed.
-    HeardLeader { n: usize, p: usize },
+    HeardLeader {
+        n: usize,
+        p: usize,
+    },
     /// It has what the verified leader had.
-    CaughtUp { n: usize, p: usize },
-    Timer { n: usize, p: usize, suspects: bool },
-    RaiseTerm { n: usize, p: usize },
-    VoteRequest { p: usize, from: usize, to: usize },
-    Win { n: usize, p: usize },
-    Append { p: usize, from: usize, to: usize },
-    Commit { n: usize, p: usize },
-    HigherVote { n: usize, p: usize, from: usize },
-    Tell { n: usize, p: usize, to: usize },
-    TakeOver { p: usize, from: usize, to: usize },
+    CaughtUp {
+        n: usize,
+        p: usize,
+    },
+    Timer {
+        n: usize,
+        p: usize,
+        suspects: bool,
+    },
+    RaiseTerm {
+        n: usize,
+        p: usize,
+    },
+    VoteRequest {
+        p: usize,
+        from: usize,
+        to: usize,
+    },
+    Win {
+        n: usize,
+        p: usize,
+    },
+    Append {
+        p: usize,
+        from: usize,
+        to: usize,
+    },
+    Commit {
+        n: usize,
+        p: usize,
+    },
+    HigherVote {
+        n: usize,
+        p: usize,
+        from: usize,
+    },
+    Tell {
+        n: usize,
+        p: usize,
+        to: usize,
+    },
+    TakeOver {
+        p: usize,
+        from: usize,
+        to: usize,
+    },
     /// A signal in a start.
-    Cancel { n: usize },
+    Cancel {
+        n: usize,
+    },
     /// A signal while it serves: notice, and hand over begins.
-    HandOver { n: usize },
-    Close { n: usize, in_time: bool },
+    HandOver {
+        n: usize,
+    },
+    Close {
+        n: usize,
+        in_time: bool,
+    },
     /// Flushed and unloaded: the process ends.
-    Exit { n: usize },
-    Crash { n: usize },
-    Restart { n: usize },
+    Exit {
+        n: usize,
+    },
+    Crash {
+        n: usize,
+    },
+    Restart {
+        n: usize,
+    },
 }
 
 impl Action {

@@ -72,10 +72,8 @@ pub(crate) fn explore(model: &mut Model, states_max: usize) -> Explored {
     }
     let states = seen.states.len();
     let stuck = liveness::first_stuck(model, &seen.states, edges);
-    let violation = stuck.map(|index| Violation {
-        property: liveness::NAME,
-        trace: trace(model, &seen, index),
-    });
+    let violation = stuck
+        .map(|index| Violation { property: liveness::NAME, trace: trace(model, &seen, index) });
     Explored { states, steps, depth, violation, is_complete: true }
 }
 

@@ -34,7 +34,9 @@ pub(crate) enum GateEvent {
     /// Drain, the notice, and the begin of hand over.
     HandOver,
     /// The end of hand over, and close from begin to end.
-    Close { in_time: bool },
+    Close {
+        in_time: bool,
+    },
 }
 
 /// What a gate asked for, as far as the model carries it out.
@@ -104,7 +106,8 @@ impl Gates {
     pub(crate) fn begun(&mut self) -> u16 {
         let mut machine = Machine::new(self.rules);
         // Its joins begin with no further word.
-        let _ = machine.step(Event::BeginJoining((0..self.partitions).map(UnitSpec::new).collect()));
+        let _ =
+            machine.step(Event::BeginJoining((0..self.partitions).map(UnitSpec::new).collect()));
         self.number(machine)
     }
 

@@ -76,12 +76,10 @@ fn has_reached_last_term(model: &Model, world: &World) -> bool {
 /// Every node that is on its way up has opened its gate, and every partition
 /// with a quorum that could elect somebody is led by a node that serves.
 fn is_good(model: &Model, world: &World) -> bool {
-    let stays = |n: &usize| {
-        world.nodes[*n].up && model.facts(world, *n).stage <= Stage::Serving
-    };
-    let all_open = (0..NODES).filter(stays).all(|n| {
-        model.facts(world, n).stage == Stage::Serving || cannot_open(model, world)
-    });
+    let stays = |n: &usize| world.nodes[*n].up && model.facts(world, *n).stage <= Stage::Serving;
+    let all_open = (0..NODES)
+        .filter(stays)
+        .all(|n| model.facts(world, n).stage == Stage::Serving || cannot_open(model, world));
     all_open && (0..model.scenario.partitions).all(|p| is_led(model, world, p, &stays))
 }
 
@@ -95,7 +93,10 @@ fn is_led(model: &Model, world: &World, p: usize, stays: &impl Fn(&usize) -> boo
     let served = |n: usize| {
         let replica = world.replica(p, n);
         let acknowledges = world.groups[p].acknowledged & replica.vote.bit() > 0;
-        stays(&n) && world.nodes[n].serving && replica.role == Role::Leader && acknowledges
+        stays(&n)
+            && world.nodes[n].serving
+            && replica.role == Role::Leader
+            && acknowledges
             && world.quorum_confirms(p, n)
     };
     if (0..NODES).any(served) {
@@ -109,7 +110,8 @@ fn is_led(model: &Model, world: &World, p: usize, stays: &impl Fn(&usize) -> boo
     };
     let able = |n: usize| {
         let log = world.replica(p, n).log;
-        let grants = (0..NODES).filter(votes).filter(|v| log.is_as_new_as(world.replica(p, *v).log));
+        let grants =
+            (0..NODES).filter(votes).filter(|v| log.is_as_new_as(world.replica(p, *v).log));
         votes(&n)
             && model.facts(world, n).quarantined & 1 << p == 0
             && is_quorum(grants.fold(0, |set, v| set | 1 << v))

@@ -37,7 +37,11 @@ pub(super) fn all() -> Vec<Broken> {
         (Mutation::ClosedTooEarly, scenario::drain_one(), "port closes on no leader"),
         (Mutation::QuarantineUnfenced, scenario::goes_bad(), "quarantined never leads"),
         (Mutation::VoteForgotten, scenario::cold_one(), acknowledged),
-        (Mutation::TermReused, scenario::cold_one(), "one leader a leader id"),
+        (
+            Mutation::TermReused,
+            Scenario { terms: [3, 0], ..scenario::cold_one() },
+            "one leader a leader id",
+        ),
         (Mutation::LogIgnored, scenario::stale(), acknowledged),
         (Mutation::PeerPortLast, scenario::cold(), liveness::NAME),
     ];

@@ -38,11 +38,11 @@ pub(crate) struct Property {
 pub(crate) const ALL: [Property; 10] = [
     leader::PROPERTY,
     unserved::PROPERTY,
+    port::PROPERTY,
     gate_open::PROPERTY,
     drain::PROPERTY,
     handed_over::PROPERTY,
     term::PROPERTY,
-    port::PROPERTY,
     quarantine::PROPERTY,
     acknowledged::PROPERTY,
     machine::PROPERTY,
@@ -57,9 +57,7 @@ impl Step<'_> {
 
     /// Replicas that lead now and did not before.
     fn new_leaders(&self) -> impl Iterator<Item = (usize, usize)> {
-        let new = |(p, n): &(usize, usize)| {
-            self.after.leads(*p, *n) && !self.before.leads(*p, *n)
-        };
+        let new = |(p, n): &(usize, usize)| self.after.leads(*p, *n) && !self.before.leads(*p, *n);
         self.replicas().filter(new)
     }
 }

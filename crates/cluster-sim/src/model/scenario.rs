@@ -38,6 +38,9 @@ pub(crate) struct Scenario {
     /// A flaw of a replica: node, partition.
     pub(crate) flaw: Option<(usize, usize, Flaw)>,
     pub(crate) budget: Budget,
+    /// Whose turn to campaign comes before the nodes serve, by partition: the
+    /// first ones in rank win the others' delay.
+    pub(crate) turns: [NodeSet; 2],
     /// Whether *elect* may take so long that its deadline passes.
     pub(crate) deadline: bool,
     pub(crate) strict: bool,
@@ -61,6 +64,7 @@ const PLAIN: Scenario = Scenario {
     stale: 0,
     flaw: None,
     budget: NOTHING,
+    turns: [ALL, ALL],
     deadline: false,
     strict: false,
     mutation: None,
@@ -74,31 +78,35 @@ const ONE: Scenario = Scenario { partitions: 1, fine: true, ..PLAIN };
 pub(crate) fn all() -> Vec<Scenario> {
     let crash = Budget { crashes: 1, ..NOTHING };
     let signal = Budget { signals: 1, ..NOTHING };
-    let cold = cold();
+    let wide = Scenario { turns: [0b011, 0b110], ..cold() };
     let rolling = rolling();
     let drain = Scenario { name: "drain", serving: ALL, ..PLAIN };
     let mut all = quick();
     all.extend([
-        Scenario { name: "cold start, crash", budget: crash, ..cold },
-        Scenario { name: "cold start, signal", budget: signal, ..cold },
+        Scenario { name: "a leader goes bad", flaw: Some((0, 0, Flaw::Late)), ..goes_bad() },
+        Scenario { name: "rolling restart, more terms", terms: [3, 3], ..rolling },
+        Scenario {
+            name: "drain, faults",
+            terms: [3, 2],
+            budget: Budget { signals: 1, suspicions: 1, ..FAULTS },
+            ..drain
+        },
+        Scenario { name: "cold start, crash", budget: crash, ..wide },
+        Scenario { name: "cold start, signal", budget: signal, ..wide },
         Scenario {
             name: "rolling restart, lost probe and false alarm",
             budget: Budget { lost_probes: 1, suspicions: 1, ..NOTHING },
             ..rolling
         },
         Scenario { name: "drain, crash", budget: Budget { crashes: 1, ..signal }, ..drain },
-        Scenario {
-            name: "drain, then start",
-            budget: Budget { restarts: 1, ..signal },
-            ..drain
-        },
+        Scenario { name: "drain, then start", budget: Budget { restarts: 1, ..signal }, ..drain },
         Scenario {
             name: "slow partition",
             flaw: Some((2, 1, Flaw::Slow)),
             budget: crash,
             ..rolling
         },
-        Scenario { name: "bad partition, cold", flaw: Some((0, 0, Flaw::Corrupt)), ..cold },
+        Scenario { name: "bad partition, cold", flaw: Some((0, 0, Flaw::Corrupt)), ..wide },
         Scenario {
             name: "unreadable partition",
             flaw: Some((2, 0, Flaw::Unloadable)),
@@ -158,26 +166,20 @@ pub(crate) fn drain_one() -> Scenario {
 
 pub(crate) fn goes_bad() -> Scenario {
     Scenario {
-        name: "a leader goes bad",
+        name: "a follower goes bad",
         serving: ALL,
-        flaw: Some((0, 0, Flaw::Late)),
+        flaw: Some((1, 0, Flaw::Late)),
         budget: Budget { crashes: 1, ..NOTHING },
         ..ONE
     }
 }
 
 pub(crate) fn cold() -> Scenario {
-    Scenario { name: "cold start", starting: ALL, ..PLAIN }
+    Scenario { name: "cold start", starting: ALL, turns: [0b001, 0b010], ..PLAIN }
 }
 
 pub(crate) fn rolling() -> Scenario {
-    Scenario {
-        name: "rolling restart",
-        serving: 0b011,
-        starting: 0b100,
-        budget: FAULTS,
-        ..PLAIN
-    }
+    Scenario { name: "rolling restart", serving: 0b011, starting: 0b100, budget: FAULTS, ..PLAIN }
 }
 
 impl Scenario {

@@ -97,7 +97,8 @@ impl Model {
     fn start(&mut self, world: &mut World, n: usize) {
         world.nodes[n].up = true;
         world.nodes[n].gate = self.gates.begun();
-        let units = if self.goes_step_by_step(n) { 0..0 } else { 0..self.scenario.partitions as u8 };
+        let units =
+            if self.goes_step_by_step(n) { 0..0 } else { 0..self.scenario.partitions as u8 };
         for p in units {
             self.gate(world, n, GateEvent::LogReadable(p));
             self.gate(world, n, GateEvent::Joined(p));

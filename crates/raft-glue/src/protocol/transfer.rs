@@ -41,9 +41,7 @@ pub fn order_followers(followers: &mut [Follower], wanted: Option<NodeId>) {
 pub fn choose_target(followers: &[Follower], answers: &[Voice], tried: &[NodeId]) -> Target {
     let serves = |voice| matches!(voice, Voice::Serving | Voice::Leader);
     let ready = followers.iter().zip(answers).find(|(follower, voice)| {
-        serves(**voice)
-            && follower.lag <= LAG_MAX
-            && !tried.contains(&follower.id)
+        serves(**voice) && follower.lag <= LAG_MAX && !tried.contains(&follower.id)
     });
     match ready {
         Some((follower, _)) => Target::Ready(follower.id),
@@ -69,8 +67,8 @@ mod tests {
     #[test]
     fn tells_only_a_caught_up_voter_that_serves() {
         let node = |id| NodeId::new(id).unwrap();
-        let mut followers = [(1, 9), (2, 0), (3, LAG_MAX + 1)]
-            .map(|(id, lag)| Follower { id: node(id), lag });
+        let mut followers =
+            [(1, 9), (2, 0), (3, LAG_MAX + 1)].map(|(id, lag)| Follower { id: node(id), lag });
         order_followers(&mut followers, Some(node(3)));
         assert_eq!(followers.map(|follower| follower.id), [3, 2, 1].map(node));
         use Voice::{Out, Serving, Silent, Starting};

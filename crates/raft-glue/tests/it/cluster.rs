@@ -14,7 +14,9 @@ use partition_types::{
 };
 use raft_glue::{HostConfig, Partition, PartitionHost, ProposeError, Verify};
 use startup_gate::state::Load;
-use startup_gate::{Config, LoadTicket, NodeFault, NotConfirmed, Serving, Startup, UnitFault, UnitSpec};
+use startup_gate::{
+    Config, LoadTicket, NodeFault, NotConfirmed, Serving, Startup, UnitFault, UnitSpec,
+};
 use tempfile::TempDir;
 
 use crate::net::Net;
@@ -52,12 +54,8 @@ impl Cluster {
     /// Starts nodes 1 to `count`, all at the same time.
     pub(crate) async fn start(count: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Self {
-            net: Arc::default(),
-            dir,
-            nodes: BTreeMap::new(),
-            load_delay: Duration::ZERO,
-        };
+        let mut cluster =
+            Self { net: Arc::default(), dir, nodes: BTreeMap::new(), load_delay: Duration::ZERO };
         cluster.boot(1..=count).await;
         cluster
     }
@@ -78,9 +76,7 @@ impl Cluster {
                 units,
                 move |ticket| {
                     let host = load.clone();
-                    async move {
-                        load_one(&host, ticket).await
-                    }
+                    async move { load_one(&host, ticket).await }
                 },
                 move |ticket, _loaded| {
                     let host = check.clone();

@@ -12,7 +12,8 @@ use futures::stream::BoxStream;
 use parking_lot::Mutex;
 use partition_types::{Incarnation, Member, NodeId, PartitionId, Reason, Vote};
 use raft_glue::{
-    LeaderProbe, PartitionHost, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
+    LeaderProbe, PartitionHost, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport,
+    TransportError,
 };
 
 /// The wires between the nodes of a test.

@@ -13,7 +13,10 @@ use crate::cluster::{Cluster, eventually, gate, load_one, node, read, write};
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// Begins the start of a node whose loads do not end; all its partitions join.
-async fn join_only(cluster: &Cluster, id: u64) -> (Store, PartitionHost, tokio::task::JoinHandle<()>) {
+async fn join_only(
+    cluster: &Cluster,
+    id: u64,
+) -> (Store, PartitionHost, tokio::task::JoinHandle<()>) {
     let (store, host) = cluster.open(id).await;
     let units: Vec<_> =
         store.manifest().into_iter().map(|entry| UnitSpec::new(entry.partition_id)).collect();
@@ -132,15 +135,16 @@ async fn a_crash_is_replayed_from_the_log_without_a_leader() {
     cluster.net.heal();
     let (unfence, confirm) = (host.clone(), host.clone());
     let checked = loaded.check(async { Ok::<(), startup_gate::NodeFault>(()) }).await.unwrap();
-    let elected = checked.elect(
-        move |right| unfence.unfence(right),
-        move |ask| {
-            let host = confirm.clone();
-            async move {
-                host.confirm_leader(ask.unit).await.map(drop).map_err(NotConfirmed::pending)
-            }
-        },
-    );
+    let elected =
+        checked.elect(
+            move |right| unfence.unfence(right),
+            move |ask| {
+                let host = confirm.clone();
+                async move {
+                    host.confirm_leader(ask.unit).await.map(drop).map_err(NotConfirmed::pending)
+                }
+            },
+        );
     drop(elected.await.unwrap());
     assert_eq!(read(&replica, extents[39]).await, vec![39; 50_000]);
     drop(replica);

@@ -5,11 +5,8 @@
 
 use super::{Property, Step};
 
-pub(super) const PROPERTY: Property = Property {
-    name: "one leader a leader id",
-    says: "no term and node is elected twice",
-    holds,
-};
+pub(super) const PROPERTY: Property =
+    Property { name: "one leader a leader id", says: "no term and node is elected twice", holds };
 
 fn holds(step: &Step<'_>) -> bool {
     step.new_leaders().all(|(p, n)| {

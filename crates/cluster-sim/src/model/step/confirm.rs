@@ -3,7 +3,8 @@
 //!
 //! Both other voters are asked at once and answer when they do. An answer
 //! *serving* leads to nothing that a new poll would not lead to, so only the
-//! other kind is remembered between two answers.
+//! other kind is remembered between two answers. Where a scenario is not fine,
+//! those who do not lead answer in one moment.
 
 use raft_glue::protocol::{Answer, Poll, Standing, Verdict, Voice};
 use startup_gate::Stage;
@@ -77,18 +78,31 @@ impl Model {
             return;
         }
         for from in (0..NODES).filter(|from| *from != n) {
-            self.hear(world, n, p, from, out);
+            let mut heard = *world;
+            if !self.scenario.fine {
+                let (other, overlooked) = self.other_voice(world, p, NODES - n - from);
+                if other == Voice::Serving || other == Voice::Leader {
+                    // It is the other one's answer that ends this poll.
+                    if self.voice(world, p, from) != Voice::Leader {
+                        continue;
+                    }
+                } else {
+                    let replica = heard.replica_mut(p, n);
+                    replica.polled = (NODES - n - from) as u8 + 1;
+                    replica.ghost.overlooked = overlooked;
+                }
+            }
+            self.hear(&heard, n, p, from, out);
         }
     }
 
-    fn confirmed(
-        &mut self,
-        mut next: World,
-        n: usize,
-        p: usize,
-        action: Action,
-        out: &mut Next,
-    ) {
+    /// What a voter says, and whether it could lead although it says otherwise.
+    fn other_voice(&self, world: &World, p: usize, other: usize) -> (Voice, bool) {
+        let voice = self.voice(world, p, other);
+        (voice, voice != Voice::Serving && world.could_serve_and_lead(p, other))
+    }
+
+    fn confirmed(&mut self, mut next: World, n: usize, p: usize, action: Action, out: &mut Next) {
         let acknowledged = next.groups[p].acknowledged;
         let replica = next.replica_mut(p, n);
         let before = acknowledged & (replica.catching_up.bit() | (replica.catching_up.bit() - 1));
@@ -138,8 +152,8 @@ impl Model {
                 let mut next = *world;
                 let replica = next.replica_mut(p, n);
                 replica.polled = from as u8 + 1;
-                replica.ghost.overlooked = overlooked
-                    || voice == Voice::Serving && world.could_serve_and_lead(p, from);
+                replica.ghost.overlooked =
+                    overlooked || voice == Voice::Serving && world.could_serve_and_lead(p, from);
                 out.push((action, next));
             }
             return;
@@ -176,7 +190,8 @@ impl Model {
         out: &mut Next,
     ) {
         let replica = *next.replica(p, n);
-        if !self.rules.passes(replica.fence) {
+        let has_turn = self.scenario.turns[p] & 1 << n > 0;
+        if !has_turn || !self.rules.passes(replica.fence) {
             return out.push((action, next));
         }
         if self.rules.broken(Mutation::TimerRunsOn) {

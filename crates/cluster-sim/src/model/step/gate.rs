@@ -138,9 +138,8 @@ impl Model {
                 && others.into_iter().any(|to| self.target(world, *p, n, to) != Target::Nobody)
         };
         let led = groups.clone().filter(by_choice).count();
-        let campaigns = |p: &usize| {
-            matches!(world.replica(*p, n).role, Role::PreCandidate | Role::Candidate)
-        };
+        let campaigns =
+            |p: &usize| matches!(world.replica(*p, n).role, Role::PreCandidate | Role::Candidate);
         let candidates = groups.filter(campaigns).count();
         let in_time = !protocol::drain_goes_on(led, candidates)
             || self.rules.broken(Mutation::ClosedTooEarly);
