@@ -4,6 +4,7 @@
 //! speaks gRPC. What needs those is in the `datanode` program and its tests.
 
 mod demo;
+mod roll;
 mod test;
 mod tidy;
 
@@ -27,6 +28,8 @@ struct Cli {
 enum Verb {
     /// Run the main job: three real nodes store a real tree and are restarted under load
     Demo(demo::Args),
+    /// Restart every node in turn under load, and check what clients saw
+    Roll(roll::Args),
     /// Run every test
     Test(test::Args),
     /// Check format, lints, arrows, file openings, sizes, licences and documentation
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.verb {
         Verb::Demo(args) => demo::run(&args),
+        Verb::Roll(args) => roll::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Tidy => tidy::run(),
         Verb::Ci => tidy::run().and_then(|()| test::run(&test::Args::default())),

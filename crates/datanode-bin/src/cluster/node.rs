@@ -1,5 +1,6 @@
 //! One node: a `serve` child process with its directory.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ pub struct Node {
     program: PathBuf,
     dir: PathBuf,
     set: Vec<String>,
+    env: BTreeMap<&'static str, String>,
     child: Option<Running>,
 }
 
@@ -55,7 +57,15 @@ pub struct Stopped {
 impl Node {
     pub(super) fn new(id: u64, ports: Ports, config: &ClusterConfig) -> Self {
         let dir = node_dir(&config.dir, id);
-        Self { id, ports, program: config.program.clone(), dir, set: Vec::new(), child: None }
+        Self {
+            id,
+            ports,
+            program: config.program.clone(),
+            dir,
+            set: Vec::new(),
+            env: BTreeMap::new(),
+            child: None,
+        }
     }
 
     /// Its id.
@@ -114,6 +124,11 @@ impl Node {
         config::write(&self.dir, self.id, &self.ports, peers)
     }
 
+    /// Sets an environment variable for its next starts.
+    pub fn set_env(&mut self, name: &'static str, value: String) {
+        self.env.insert(name, value);
+    }
+
     /// Starts the process.
     ///
     /// # Errors
@@ -136,6 +151,7 @@ impl Node {
             }
         }
         command.env_remove("NOTIFY_SOCKET");
+        command.envs(&self.env);
         command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
         let since = Instant::now();
         let child = command.spawn().map_err(|source| self.process("start", source))?;

@@ -15,3 +15,4 @@ mod data;
 mod demo;
 mod foreign;
 mod kill;
+mod roll;
