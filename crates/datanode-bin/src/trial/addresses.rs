@@ -17,16 +17,10 @@ impl Addresses {
     pub(super) fn as_slice(&self) -> &[String] {
         &self.0
     }
-
-    /// A new client of one node, by chance. With its first answer about a
-    /// partition it learns the leader: it is good for one read a partition.
-    pub(super) fn client(&self, chance: u64) -> Client {
-        let index = usize::try_from(chance % self.0.len() as u64).expect("an index");
-        client_of(&self.0[index])
-    }
 }
 
-/// Likewise, of this node.
+/// A new client of this node. With its first answer about a partition it learns
+/// the leader: it is good for one read a partition.
 pub(super) fn client_of(address: &str) -> Client {
     Client::new([address], ClientConfig::default()).expect("it is an address")
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use datanode_client::{AdminClient, PartitionId};
+use datanode_client::{AdminClient, Consistency, PartitionId};
 use futures::{StreamExt, stream};
 
 use super::addresses::{Addresses, client_of};
@@ -42,7 +42,7 @@ pub(super) async fn read_back(
             stream::iter(layer)
                 .for_each_concurrent(AT_ONCE, |object| async move {
                     let Place { partition_id, extent_id } = object.place();
-                    match load::read(client, object, false).await {
+                    match load::read(client, object, Consistency::Linearizable).await {
                         Ok(Ok(())) => {}
                         Ok(Err(broken)) => {
                             let place = (partition_id, extent_id);

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use datanode_client::{Client, Error, ErrorKind, PartitionId};
+use datanode_client::{Client, Consistency, Error, ErrorKind, PartitionId};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::addresses::Addresses;
 use super::content::{self, BLOCK_LEN_BYTES};
 use super::ledger::{Anywhere, Journal, Ledger, Object, Place, Register, Whole};
 use super::record::{Broken, Kind, Recorder};
@@ -39,8 +38,6 @@ pub(super) struct Shared {
     pub(super) partitions: Arc<[PartitionId]>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) recorder: Arc<Recorder>,
-    /// A planted fault: reads are answered by any of these nodes as it is.
-    pub(super) stale_reads: Option<Addresses>,
     /// Between two requests of a worker.
     pub(super) pause: Duration,
 }
@@ -200,9 +197,8 @@ impl Worker {
             Some(Object::Register(Arc::clone(register)))
         });
         if let Some(object) = object {
-            let Shared { recorder, client, stale_reads, .. } = &self.shared;
-            let fresh = stale_reads.as_ref().map(|nodes| nodes.client(chance));
-            let read = read(fresh.as_ref().unwrap_or(client), &object, fresh.is_some());
+            let Shared { recorder, client, .. } = &self.shared;
+            let read = read(client, &object, Consistency::Linearizable);
             if let Some(Err(broken)) = recorder.time(Kind::Read, object.place(), read).await {
                 recorder.broken(broken);
             }
@@ -218,14 +214,10 @@ impl Worker {
 pub(super) async fn read(
     client: &Client,
     object: &Object,
-    stale: bool,
+    consistency: Consistency,
 ) -> Result<Result<(), Broken>, Error> {
     let Place { partition_id, extent_id } = object.place();
-    let reader = client.read(partition_id, extent_id);
-    let reader = match stale {
-        true => reader.consistency(datanode_client::Consistency::Stale),
-        false => reader,
-    };
+    let reader = client.read(partition_id, extent_id).consistency(consistency);
     let came = match object {
         Object::Register(register) => {
             let floor = register.floor();

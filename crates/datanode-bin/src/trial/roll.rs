@@ -240,7 +240,7 @@ impl<'a> Trial<'a> {
         };
         load.stop().await;
         if let Some(plant) = self.args.plant {
-            plant.strike(&self.client, &self.ledger).await?;
+            plant.strike(&self.client, &self.addresses, &self.ledger, &self.recorder).await?;
         }
         let note = bar::note("reading everything back through every node");
         let python = match python {
@@ -266,14 +266,13 @@ impl<'a> Trial<'a> {
     }
 
     fn shared(&self) -> Shared {
-        let Self { client, partitions, ledger, recorder, addresses, args } = self;
+        let Self { client, partitions, ledger, recorder, .. } = self;
         Shared {
             client: client.clone(),
             partitions: Arc::clone(partitions),
             ledger: Arc::clone(ledger),
             recorder: Arc::clone(recorder),
-            stale_reads: (args.plant == Some(Plant::StaleRead)).then(|| addresses.clone()),
-            pause: Duration::from_millis(args.pause_ms),
+            pause: Duration::from_millis(self.args.pause_ms),
         }
     }
 
