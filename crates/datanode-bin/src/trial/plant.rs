@@ -53,7 +53,8 @@ impl Plant {
                     register.acknowledged(version);
                     let object = Object::Register(Arc::clone(register));
                     for node in nodes.as_slice() {
-                        let read = load::read(&client_of(node), &object, Consistency::Stale);
+                        let client = client_of(node);
+                        let read = load::read(&client, &object, Consistency::Stale);
                         if let Err(broken) = read.await? {
                             recorder.broken(broken);
                         }
