@@ -1,11 +1,11 @@
 //! The root of the command line: which subcommands there are. What each does
-//! is in [`crate::commands`], [`crate::serve`] and [`crate::demo`].
+//! is in [`crate::commands`], [`crate::serve`], [`crate::demo`] and [`crate::trial`].
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{Failure, commands, demo, exit, serve};
+use crate::{Failure, commands, demo, exit, serve, trial};
 
 /// Replicated partition store: Raft groups on RocksDB, served over gRPC.
 #[derive(Debug, Parser)]
@@ -45,6 +45,9 @@ pub enum Command {
     Completions(commands::completions::Args),
     /// Ask a node whether it is ready; for container health checks.
     Healthcheck(commands::healthcheck::Args),
+    /// Prove something on real processes; for developers.
+    #[command(hide = true)]
+    Trial(trial::Args),
 }
 
 /// Reads the command line of the process.
@@ -84,6 +87,7 @@ impl Cli {
             Command::Drain(args) => block_on(commands::drain::run(args)),
             Command::Roll(args) => block_on(commands::roll::run(args)),
             Command::Healthcheck(args) => block_on(commands::healthcheck::run(args)),
+            Command::Trial(args) => block_on(trial::run(args)),
         }
     }
 }

@@ -2,8 +2,8 @@
 //! look around in, or, with `--from DIR`, to store a tree of real files in, read
 //! it back, and do that again while every node is restarted under load.
 
-mod bar;
-mod chance;
+pub(crate) mod bar;
+pub(crate) mod chance;
 mod collect;
 mod compare;
 mod job;
@@ -11,7 +11,7 @@ mod load;
 mod record;
 mod report;
 mod restarts;
-mod stage;
+pub(crate) mod stage;
 mod store;
 
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     tokio::pin!(stop);
     let Some(from) = args.from else {
         let stage = tokio::select! {
-            stage = Stage::set(args.nodes, args.partitions, args.dir) => stage?,
+            stage = Stage::set(args.nodes, args.partitions, args.dir, Vec::new()) => stage?,
             () = &mut stop => return Err(interruption()),
         };
         stage.announce("Ctrl-C drains and stops.")?;
@@ -88,7 +88,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         return Err(Failure::usage(format!("there are no files in {}", from.display())));
     }
     let work = async {
-        let mut stage = Stage::set(args.nodes, args.partitions, args.dir).await?;
+        let mut stage = Stage::set(args.nodes, args.partitions, args.dir, Vec::new()).await?;
         let report = job::run(&mut stage, tree).await?;
         finish(stage, &report, args.json, args.keep).await
     };

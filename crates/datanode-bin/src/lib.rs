@@ -13,6 +13,7 @@ mod progress;
 pub mod serve;
 mod systemd;
 mod telemetry;
+pub mod trial;
 
 use std::process::ExitCode;
 

@@ -6,12 +6,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 const HZ: u8 = 10;
 
 /// A bar that counts things.
-pub(super) fn count(what: &'static str, total: u64) -> ProgressBar {
+pub(crate) fn count(what: &'static str, total: u64) -> ProgressBar {
     bar(what, total, "{msg:>12} {bar:32} {human_pos}/{human_len} {elapsed}")
 }
 
 /// A bar that counts bytes.
-pub(super) fn bytes(what: &'static str, total: u64) -> ProgressBar {
+pub(crate) fn bytes(what: &'static str, total: u64) -> ProgressBar {
     bar(
         what,
         total,
@@ -20,7 +20,7 @@ pub(super) fn bytes(what: &'static str, total: u64) -> ProgressBar {
 }
 
 /// A line that says what goes on.
-pub(super) fn note(what: impl Into<String>) -> ProgressBar {
+pub(crate) fn note(what: impl Into<String>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(HZ))
         .with_style(style("{spinner} {msg} {elapsed}"))
         .with_finish(ProgressFinish::AndClear)

@@ -5,14 +5,14 @@ use bytes::{Bytes, BytesMut};
 /// SplitMix64 (Steele, Lea, Flood 2014): small, fast, and good enough to spread
 /// a load.
 #[derive(Debug, Clone)]
-pub(super) struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,19 +21,19 @@ impl Chance {
     }
 
     /// Below `end`, which is above 0.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
     /// One of `all`, if there is one.
-    pub(super) fn pick<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
+    pub(crate) fn pick<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
         let index = usize::try_from(self.next()).unwrap_or(usize::MAX);
         index.checked_rem(all.len()).map(|index| &all[index])
     }
 }
 
 /// Bytes that only their seed can give again.
-pub(super) fn bytes_of(seed: u64, len: usize) -> Bytes {
+pub(crate) fn bytes_of(seed: u64, len: usize) -> Bytes {
     let mut chance = Chance::new(seed);
     let mut bytes = BytesMut::with_capacity(len + 8);
     while bytes.len() < len {

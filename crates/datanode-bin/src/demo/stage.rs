@@ -18,27 +18,29 @@ const REPLICAS: u64 = 3;
 
 /// A cluster that is ready to be played with.
 #[derive(Debug)]
-pub(super) struct Stage {
-    pub(super) cluster: Cluster,
-    pub(super) partitions: Vec<PartitionId>,
-    pub(super) replicas: u64,
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
+    pub(crate) partitions: Vec<PartitionId>,
+    pub(crate) replicas: u64,
     /// From the first exec until every node listened.
-    pub(super) start: Duration,
+    pub(crate) start: Duration,
     dir: Dir,
 }
 
 impl Stage {
-    /// Starts the nodes and creates the partitions.
-    pub(super) async fn set(
+    /// Starts the nodes, with these settings beside their own, and creates the
+    /// partitions.
+    pub(crate) async fn set(
         nodes: u64,
         partitions: u64,
         dir: Option<PathBuf>,
+        set: Vec<String>,
     ) -> Result<Self, Failure> {
         let dir = Dir::make(dir)?;
         let started = Instant::now();
         let starting = bar::note(format!("starting {nodes} nodes in {}", dir.path.display()));
         let program = std::env::current_exe().context("find the program")?;
-        let config = ClusterConfig { program, dir: dir.path.clone(), nodes, set: Vec::new() };
+        let config = ClusterConfig { program, dir: dir.path.clone(), nodes, set };
         let cluster = Cluster::start(&config).await.map_err(anyhow::Error::from)?;
         let start = started.elapsed();
         starting.finish();
@@ -54,13 +56,18 @@ impl Stage {
         Ok(Self { cluster, partitions, replicas, start, dir })
     }
 
+    /// Where the nodes keep their files.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir.path
+    }
+
     /// A client that begins at every node.
-    pub(super) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.cluster.client(ClientConfig::default())
     }
 
     /// Shows what there is, three commands to try, and `last`.
-    pub(super) fn announce(&self, last: &str) -> io::Result<()> {
+    pub(crate) fn announce(&self, last: &str) -> io::Result<()> {
         let mut rows = Rows::new(&["NODE", "CLIENT", "ADMIN", "PEER", "LOG"]);
         for node in self.cluster.nodes() {
             let Ports { client, admin, peer } = node.ports();
@@ -86,7 +93,7 @@ impl Stage {
     }
 
     /// Stops the nodes in order and removes what is temporary.
-    pub(super) async fn clear(self) -> Result<(), Failure> {
+    pub(crate) async fn clear(self) -> Result<(), Failure> {
         let stopping = bar::note("draining and stopping");
         let stopped = self.cluster.stop(STOP_TIMEOUT).await;
         stopping.finish();
@@ -97,7 +104,7 @@ impl Stage {
     }
 
     /// Leaves the cluster running and says how to use and to stop it.
-    pub(super) fn keep(self) -> io::Result<()> {
+    pub(crate) fn keep(self) -> io::Result<()> {
         let pids = self.cluster.nodes().iter().filter_map(|node| node.pid());
         let pids = pids.map(|pid| pid.to_string()).collect::<Vec<_>>().join(" ");
         self.announce(&format!("It runs until it is stopped: kill {pids}"))?;
@@ -108,7 +115,7 @@ impl Stage {
     }
 
     /// Ends the cluster but leaves its files, for a look at what went wrong.
-    pub(super) fn leave_files(self) {
+    pub(crate) fn leave_files(self) {
         eprintln!("logs and data are left in {}", self.dir.path.display());
         self.dir.keep();
     }

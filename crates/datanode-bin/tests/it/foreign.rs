@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use crate::fixture::Nodes;
 
 /// The program that `variable` names, or the one that is called so.
-fn program(variable: &str, name: &str) -> OsString {
+pub(crate) fn program(variable: &str, name: &str) -> OsString {
     std::env::var_os(variable).unwrap_or_else(|| name.into())
 }
 

@@ -27,3 +27,4 @@ mod drain;
 mod foreign;
 mod kill;
 mod roll;
+mod trial;
