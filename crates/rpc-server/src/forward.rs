@@ -182,6 +182,12 @@ impl Lessons {
         self.tries += 1;
         self.hint = failure.value("leader_id").and_then(|id| id.parse().ok());
         match (failure.repeat(), failure.reason()) {
+            // This node, or that one, is in another life than the other knows it
+            // in: a third may know better.
+            (_, Reason::IncarnationMismatch) => {
+                self.astray += 1;
+                placed && self.astray < ASTRAY_MAX
+            }
             // Waiting here would only lengthen the queue.
             (Repeat::Pointless, _) | (Repeat::Safe, Reason::Overloaded) => false,
             (Repeat::UnderRequestId, _) => repeatable,
@@ -197,10 +203,14 @@ impl Lessons {
     }
 
     /// What to tell after the last try: where every replica that was asked is
-    /// no help, what was wrong with the first.
+    /// no help, what was wrong with the first. That nodes do not know each other
+    /// is not the caller's fault: another node may do what this one cannot.
     fn verdict(self, last: Failure) -> Failure {
-        match last.repeat() {
-            Repeat::Elsewhere => self.bad_replica.unwrap_or(last),
+        match (last.repeat(), last.reason()) {
+            (_, Reason::IncarnationMismatch) => {
+                Failure::new(Reason::NodeUnreachable, last.to_string())
+            }
+            (Repeat::Elsewhere, _) => self.bad_replica.unwrap_or(last),
             _ => last,
         }
     }
@@ -281,6 +291,7 @@ mod tests {
         check(Reason::PartitionNotFound, false, true, false);
         check(Reason::PartitionNotFound, true, true, true);
         check(Reason::ChecksumMismatch, true, true, true);
+        check(Reason::IncarnationMismatch, true, true, true);
     }
 
     #[test]
@@ -293,13 +304,16 @@ mod tests {
         check(Reason::Quarantined, Reason::ChecksumMismatch);
         check(Reason::ExtentNotFound, Reason::ExtentNotFound);
         check(Reason::NoLeader, Reason::NoLeader);
+        check(Reason::IncarnationMismatch, Reason::NodeUnreachable);
     }
 
     #[test]
     fn a_route_that_leads_astray_is_given_up() {
-        let mut lessons = Lessons::default();
-        let failure = Failure::new(Reason::PartitionNotFound, "");
-        let tries = (1..10).find(|_| !lessons.learn(&failure, true, true));
-        assert_eq!(tries, Some(ASTRAY_MAX));
+        for reason in [Reason::PartitionNotFound, Reason::IncarnationMismatch] {
+            let mut lessons = Lessons::default();
+            let failure = Failure::new(reason, "");
+            let tries = (1..10).find(|_| !lessons.learn(&failure, true, true));
+            assert_eq!(tries, Some(ASTRAY_MAX), "{reason}");
+        }
     }
 }

@@ -240,6 +240,20 @@ pub(crate) fn json(arguments: &[&str]) -> Value {
     serde_json::from_slice(&ran.stdout).unwrap()
 }
 
+/// Asks for a node as leader that must not be one: another may take over, or
+/// none.
+pub(crate) fn never_led_by(admins: &str, partition: &str, node: u64) {
+    let to = node.to_string();
+    let transfer = ["partition", "transfer-leader", partition, "--to", &to];
+    let ran = run(&[&transfer[..], &["--endpoints", admins, "-o", "json"]].concat());
+    if ran.code == 0 {
+        let moved: Value = serde_json::from_slice(&ran.stdout).unwrap();
+        assert_ne!(moved["leader_node_id"], node, "{moved}");
+    }
+    let shown = json(&["partition", "show", partition, "--endpoints", admins]);
+    assert_ne!(shown["leader_node_id"], node, "{shown}");
+}
+
 /// Waits until `what` holds.
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..200 {
