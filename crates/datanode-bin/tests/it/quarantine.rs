@@ -46,6 +46,8 @@ async fn one_corrupt_partition_is_set_aside_and_its_clients_notice_nothing() {
     assert_eq!(units(&report, "quarantined"), [bad.get()], "{report}");
     assert_eq!(report["units"]["ready"], PARTITIONS - 1, "{report}");
     let admin = nodes.cluster.node(BAD).ports().admin;
+    // The port takes connections a moment before the gate is open.
+    eventually("ready", || page(admin, "/readyz").starts_with("HTTP/1.1 200")).await;
     let readyz = page(admin, "/readyz?verbose");
     assert!(readyz.contains(&format!("quarantined: partition {bad} in check:")), "{readyz}");
     assert!(readyz.starts_with("HTTP/1.1 200"), "{readyz}");
