@@ -33,8 +33,10 @@ pub enum Command {
     Partition(commands::partition::Args),
     /// Store, fetch, list, seal and delete extents.
     Extent(commands::extent::Args),
-    /// Hand every leadership of a node over.
+    /// Take a node out of service: not ready, and every leadership handed over.
     Drain(commands::drain::Args),
+    /// Restart a cluster node by node.
+    Roll(commands::roll::Args),
     /// Check a data directory offline.
     Check(commands::check::Args),
     /// Print, check and explain the configuration.
@@ -83,6 +85,7 @@ impl Cli {
             Command::Partition(args) => block_on(commands::partition::run(args)),
             Command::Extent(args) => block_on(commands::extent::run(args)),
             Command::Drain(args) => block_on(commands::drain::run(args)),
+            Command::Roll(args) => block_on(commands::roll::run(args)),
             Command::Healthcheck(args) => block_on(commands::healthcheck::run(args)),
             Command::Trial(args) => block_on(trial::run(args)),
         }

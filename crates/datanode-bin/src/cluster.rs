@@ -15,6 +15,7 @@ mod ports;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use datanode_client::proto::StartupReport;
 use datanode_client::{AdminClient, Client, ClientConfig, NodeId, PartitionId};
 use futures::future::{join_all, try_join_all};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -216,6 +217,22 @@ impl Cluster {
         try_join_all(asked).await
     }
 
+    /// The start-up report of a node.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when it does not answer.
+    ///
+    /// # Panics
+    /// If there is no such node.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub async fn startup(&self, id: u64) -> Result<StartupReport, ClusterError> {
+        let address = self.node(id).ports().admin.to_string();
+        let admin = AdminClient::new([address], ClientConfig::default());
+        Ok(admin.expect("this is an address").startup().await?)
+    }
+
     /// Waits until the cluster can spare a node.
     ///
     /// # Errors
@@ -237,7 +254,10 @@ impl Cluster {
                     let more = answer.blockers.len() - 1;
                     format!("partition {}: {} (and {more} more)", first.partition_id, first.reason)
                 });
-                return Err(ClusterError::NotSpared { id, why: why.unwrap_or_default() });
+                let held = answer.held.map(|held| {
+                    format!("node {} is about to stop, by {}", held.node_id, held.holder)
+                });
+                return Err(ClusterError::NotSpared { id, why: why.or(held).unwrap_or_default() });
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

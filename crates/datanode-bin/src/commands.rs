@@ -9,6 +9,7 @@ pub mod extent;
 pub mod healthcheck;
 mod nodes;
 pub mod partition;
+pub mod roll;
 pub mod startup;
 pub mod status;
 pub mod wait_ready;

@@ -7,6 +7,7 @@ mod down;
 mod files;
 mod gate;
 mod node;
+mod owner;
 mod ports;
 mod signals;
 
@@ -59,6 +60,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         make_first_partition: stand_alone && is_nobody_elses_peer(&loaded),
         accept_degraded: args.accept_degraded,
         process_start,
+        test_check_delay: data::test_check_delay()?,
         config: loaded.config,
     };
     let runtime =

@@ -1,9 +1,13 @@
 //! Logs: tracing to stderr, for people or as JSON. stdout is for results.
+//!
+//! A span is told when it closes, with its time: those of the start are at
+//! `debug`, one a stage, and one a partition in each of *load*, *check*, *elect*.
 
 use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -26,11 +30,13 @@ pub(crate) fn init(log: &Log) -> Result<(), TryInitError> {
     let registry = tracing_subscriber::registry().with(filter);
     match log.format {
         LogFormat::Json => {
-            let layer = tracing_subscriber::fmt::layer().json().with_writer(Stderr);
-            registry.with(layer.flatten_event(true)).try_init()
+            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true);
+            let layer = layer.with_span_events(FmtSpan::CLOSE);
+            registry.with(layer.with_writer(Stderr)).try_init()
         }
         LogFormat::Pretty => {
             let layer = tracing_subscriber::fmt::layer().with_writer(Stderr);
+            let layer = layer.with_span_events(FmtSpan::CLOSE);
             let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             registry.with(layer.with_ansi(colour)).try_init()
         }

@@ -5,8 +5,9 @@ mod startup;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use datanode_proto::v1;
-use partition_types::{NodeId, PartitionId};
+use partition_types::{NodeId, PartitionId, RequestId};
 
 use crate::call::{Core, Target};
 use crate::config::{ClientConfig, InvalidConfig};
@@ -104,10 +105,46 @@ impl AdminClient {
         &self,
         node_id: Option<NodeId>,
     ) -> Result<v1::SafeToStopResponse, Error> {
-        let request = v1::SafeToStopRequest { node_id: node_id.map_or(0, NodeId::get) };
+        self.ask_to_stop(node_id, None).await
+    }
+
+    /// Likewise, and takes the node's stop token where it may stop: until it
+    /// has been away and serves again, nobody is given the token of another node
+    /// that the same groups need. `hold` with an earlier token prolongs it.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown node; `Unavailable` for one that does not answer.
+    pub async fn hold_stop(
+        &self,
+        node_id: Option<NodeId>,
+        mut hold: v1::StopHold,
+    ) -> Result<v1::SafeToStopResponse, Error> {
+        if hold.token.is_empty() {
+            // Made here, so that a repeat of the call is a repeat.
+            hold.token = Bytes::copy_from_slice(RequestId::random().as_bytes());
+        }
+        self.ask_to_stop(node_id, Some(hold)).await
+    }
+
+    /// Gives a stop token back, whether its node is there or not.
+    ///
+    /// # Errors
+    /// `Unreachable` and the like; the token then ends after its time.
+    pub async fn release_stop(&self, node_id: NodeId, token: Bytes) -> Result<(), Error> {
+        let hold = v1::StopHold { token, release: true, ..v1::StopHold::default() };
+        self.ask_to_stop(Some(node_id), Some(hold)).await.map(drop)
+    }
+
+    async fn ask_to_stop(
+        &self,
+        node_id: Option<NodeId>,
+        hold: Option<v1::StopHold>,
+    ) -> Result<v1::SafeToStopResponse, Error> {
+        let request = v1::SafeToStopRequest { node_id: node_id.map_or(0, NodeId::get), hold };
         self.core
-            .call(Target::Anybody, |attempt| async move {
-                attempt.nodes().safe_to_stop(attempt.request(request)).await
+            .call(Target::Anybody, |attempt| {
+                let request = request.clone();
+                async move { attempt.nodes().safe_to_stop(attempt.request(request)).await }
             })
             .await
     }

@@ -37,7 +37,7 @@ pub use check::{CheckError, CheckReport, Checked, Verify};
 pub use codec::{CodecError, decode_entry, decode_membership, encode_entry, encode_membership};
 pub use error::{DiskFull, LoadError, OpenError, StoreError};
 pub use log::{LogBounds, PartitionLog};
-pub use partition::PartitionStore;
+pub use partition::{PartitionStore, Recovered};
 pub use snapshot::{SnapshotReader, SnapshotSink, SnapshotSource, StagedSnapshot};
 pub use state::{
     Damage, Frame, PartitionState, Problem, READ_LEN_MAX, ReadError, ReadOutcome, ReplicaSum, Usage,

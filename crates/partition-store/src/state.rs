@@ -78,6 +78,7 @@ struct Published {
     durable_applied: Option<LogId>,
     membership_log_id: Option<LogId>,
     membership: Membership,
+    written_at_ms: u64,
     usage: Usage,
 }
 
@@ -138,6 +139,13 @@ impl PartitionState {
     pub fn membership(&self) -> (Option<LogId>, Membership) {
         let published = self.shared.published.read();
         (published.membership_log_id, published.membership.clone())
+    }
+
+    /// The largest clock of any command applied, in milliseconds since the Unix
+    /// epoch; 0 when there was none.
+    #[must_use]
+    pub fn written_at_ms(&self) -> u64 {
+        self.shared.published.read().written_at_ms
     }
 
     /// How much the partition holds.
@@ -267,6 +275,12 @@ impl PartitionState {
         published.durable_applied = published.durable_applied.max(applied);
     }
 
+    /// Runs `look` while nothing is applied.
+    pub(crate) fn at_rest<T>(&self, look: impl FnOnce() -> T) -> T {
+        let _machine = self.shared.machine.lock();
+        look()
+    }
+
     /// Refuses every change from now on: the partition is being deleted.
     pub(crate) fn close(&self) {
         self.shared.machine.lock().close();
@@ -317,6 +331,7 @@ impl Published {
             durable_applied: None,
             membership_log_id: state.membership_log_id,
             membership: state.membership.clone(),
+            written_at_ms: state.latest_at_ms,
             usage: Usage {
                 extent_count: state.extent_count,
                 size_bytes: state.size_bytes,

@@ -30,8 +30,9 @@ pub struct StoreConfig {
     /// Go on without a disk that the node had: its partitions do not load and
     /// are to be rebuilt from their groups.
     pub accept_lost_disk: bool,
-    /// Test aid: each load of a partition takes this much longer.
-    pub inject_load_delay: Duration,
+    /// Test aid: each replay ([`PartitionStore::delay_replay`]) on that disk takes
+    /// this much longer; disks beyond the end are not slowed.
+    pub inject_load_delay: Vec<Duration>,
 }
 
 /// A disk: one data directory.
@@ -104,7 +105,7 @@ struct Shared {
     disks: Vec<Arc<Disk>>,
     placed: Mutex<Placed>,
     flushed: watch::Sender<u64>,
-    inject_load_delay: Duration,
+    inject_load_delay: Vec<Duration>,
 }
 
 impl Store {
@@ -168,16 +169,18 @@ impl Store {
         self.shared.placed.lock().create(&self.shared.disks, id, created_with)
     }
 
-    /// Loads a partition. Whoever loads it again gets the same log and state.
+    /// Loads a partition: a few point reads. Its log and vote are as they were,
+    /// its state as the last flush left it: [`PartitionStore::replay_piece`] brings
+    /// the rest. Whoever loads it again gets the same log and state.
     ///
     /// # Errors
     /// [`LoadError`] when it is not there or cannot be read.
     pub fn load(&self, id: PartitionId) -> Result<PartitionStore, LoadError> {
-        std::thread::sleep(self.shared.inject_load_delay);
         let disk = self.shared.placed.lock().disk_of(id).ok_or(LoadError::Missing(id))?;
+        let delay = self.shared.inject_load_delay.get(disk).copied().unwrap_or_default();
         let disk = Arc::clone(&self.shared.disks[disk]);
         let (log, state) = disk.load(id)?;
-        Ok(PartitionStore::new(disk, log, state))
+        Ok(PartitionStore::new(disk, log, state, delay))
     }
 
     /// Deletes a partition, durably. Its handles take nothing any more. Returns

@@ -16,6 +16,9 @@ pub struct HostConfig {
     /// Without a leader for a random time between the two, a replica campaigns.
     /// Default 2 s and 4 s; the first at least twice the heartbeat interval.
     pub election_timeout: (Duration, Duration),
+    /// How many leaderships a second this node gives back to nodes that are to
+    /// have them. Default 100, at most 10,000; 0: none ever.
+    pub hand_back_rate: u32,
 }
 
 /// A configuration that no group could run with.
@@ -37,6 +40,7 @@ impl HostConfig {
             local,
             heartbeat_interval: Duration::from_millis(500),
             election_timeout: (Duration::from_secs(2), Duration::from_secs(4)),
+            hand_back_rate: 100,
         }
     }
 
@@ -55,6 +59,9 @@ impl HostConfig {
         }
         if max <= min {
             return wrong("raft.election_timeout", "must be a smaller and a larger time");
+        }
+        if self.hand_back_rate > 10_000 {
+            return wrong("raft.hand_back_rate", "must be at most 10000");
         }
         Ok(())
     }

@@ -1,15 +1,15 @@
 //! openraft's own conformance suite, on the real store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
-use partition_store::{DiskConfig, Store, StoreConfig};
+use partition_store::{DiskConfig, Recovered, Store, StoreConfig};
 use partition_types::{NodeId, PartitionId};
 use tempfile::TempDir;
 
 use crate::log_store::LogStore;
+use crate::replay::Replay;
 use crate::state_machine::StateMachine;
 use crate::tail::TailBytes;
 use crate::types::TypeConfig;
@@ -28,7 +28,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, (Store, TempDir)> for Buil
             node_id: NodeId::new(1).unwrap(),
             disks: vec![DiskConfig { path: dir.path().to_owned(), reserve_bytes: 0 }],
             accept_lost_disk: false,
-            inject_load_delay: Duration::ZERO,
+            inject_load_delay: Vec::new(),
         };
         let opened = tokio::task::spawn_blocking(move || {
             let store = Store::open(config).unwrap();
@@ -39,8 +39,9 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, (Store, TempDir)> for Buil
         });
         let (store, partition) = opened.await.unwrap();
         let log = LogStore::new(partition.log().clone(), Arc::new(TailBytes::default()));
-        let (machine, _applied) =
-            StateMachine::new(partition.state().clone(), partition.log().clone());
+        let (replay, _applied) = Replay::new(partition, &Recovered::default());
+        replay.run(|| ()).await.unwrap();
+        let machine = StateMachine::new(Arc::new(replay), Recovered::default());
         Ok(((store, dir), log, machine))
     }
 }

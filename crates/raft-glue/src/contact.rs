@@ -17,6 +17,8 @@ pub(crate) struct Heard {
     /// The commit index it told.
     pub(crate) committed: Option<LogId>,
     pub(crate) at: Instant,
+    /// Its process is gone: nobody leads by this word any more.
+    pub(crate) is_gone: bool,
 }
 
 /// What one group heard.
@@ -34,14 +36,24 @@ impl Contact {
             return false;
         }
         let committed = committed.max(last.and_then(|last| last.committed));
-        *last = Some(Heard { leader, term, committed, at: Instant::now() });
+        *last = Some(Heard { leader, term, committed, at: Instant::now(), is_gone: false });
         first
+    }
+
+    /// Forgets what a leader said: its process is gone.
+    pub(crate) fn forget(&self, leader: NodeId) {
+        let mut last = self.0.lock();
+        if let Some(heard) = last.as_mut().filter(|heard| heard.leader == leader) {
+            heard.is_gone = true;
+        }
     }
 
     /// The last word, if it is younger than `age_max` and not of a term before
     /// `term`.
     pub(crate) fn live(&self, term: u64, age_max: Duration) -> Option<Heard> {
-        self.0.lock().filter(|heard| heard.term >= term && heard.at.elapsed() < age_max)
+        self.0
+            .lock()
+            .filter(|heard| !heard.is_gone && heard.term >= term && heard.at.elapsed() < age_max)
     }
 
     /// The last word, however old.
@@ -67,5 +79,11 @@ mod tests {
         assert_eq!(contact.live(4, long).unwrap().leader, node(2));
         assert!(contact.live(5, long).is_none(), "a later term began");
         assert!(contact.live(4, Duration::ZERO).is_none(), "too long ago");
+        contact.forget(node(1));
+        assert!(contact.live(4, long).is_some(), "another one is gone");
+        contact.forget(node(2));
+        assert!(contact.live(4, long).is_none(), "it is gone");
+        contact.heard(node(2), 4, None);
+        assert!(contact.live(4, long).is_some(), "it is back");
     }
 }

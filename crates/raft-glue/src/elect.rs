@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use partition_types::{LogId, NodeId, PartitionId, Reason};
+use partition_types::{NodeId, PartitionId};
 use startup_gate::CampaignRight;
 
 use crate::fence::Path;
 use crate::group::{Group, View};
-use crate::{NotYet, PartitionHost, TransportError};
+use crate::{NotYet, PartitionHost, ProbeAnswer};
 
 /// How long one [`PartitionHost::confirm_leader`] takes at most.
 const CONFIRM_WAIT: Duration = Duration::from_secs(1);
@@ -36,7 +36,8 @@ pub struct VerifiedLeader {
 /// What the voters said when they were asked for the leader.
 #[derive(Default)]
 struct Poll {
-    leader: Option<(NodeId, Option<LogId>)>,
+    /// With the index that a read must have applied.
+    leader: Option<(NodeId, Option<u64>)>,
     /// Serve clients, and know no leader or another one.
     serving: usize,
     /// Answer, and serve nobody.
@@ -72,6 +73,9 @@ impl PartitionHost {
         group.campaign.lock().asked_at.get_or_insert_with(Instant::now);
         let give_up = Instant::now() + CONFIRM_WAIT;
         loop {
+            if let Some((leader, read)) = group.heard_leader_since_boot() {
+                return group.caught_up(leader, Some(read), give_up).await;
+            }
             let poll = group.poll_leader().await;
             if let Some((leader, read)) = poll.leader {
                 return group.caught_up(leader, read, give_up).await;
@@ -81,7 +85,7 @@ impl PartitionHost {
                 group.campaign_when_due().await;
             }
             if Instant::now() >= give_up {
-                return Err(NotYet { reason: poll.reason(), needs_us });
+                return Err(NotYet { reason: group.why_unled(&poll), needs_us });
             }
             tokio::time::sleep(ASK_POLL).await;
         }
@@ -97,6 +101,14 @@ impl PartitionHost {
 }
 
 impl Group {
+    /// A leader that this replica accepted a message of since it was started,
+    /// not long ago and in the present term, and the commit index that it told.
+    fn heard_leader_since_boot(&self) -> Option<(NodeId, u64)> {
+        let view = self.view().filter(|view| !view.leads())?;
+        let heard = self.contact.live(view.term, self.shared.config.election_timeout.1)?;
+        Some((heard.leader, heard.committed?.index))
+    }
+
     /// Asks this replica, or all other members at the same time.
     async fn poll_leader(&self) -> Poll {
         let mut poll = Poll::default();
@@ -104,7 +116,7 @@ impl Group {
         let wait = self.settle_time().min(CONFIRM_WAIT);
         if self.view().is_some_and(|view| view.leads()) {
             if let Ok(read) = self.lead_read_index(wait).await {
-                poll.leader = Some((me, read));
+                poll.leader = Some((me, read.map(|id| id.index)));
             }
             return poll;
         }
@@ -117,28 +129,45 @@ impl Group {
         let mut answers: FuturesUnordered<_> = known
             .into_iter()
             .filter(|id| *id != me)
-            .map(|id| async move { (id, self.ask_read_index(id, wait).await) })
+            .map(|id| async move { (id, self.probe(id, wait).await) })
             .collect();
         while let Some((id, answer)) = answers.next().await {
             match answer {
-                Ok(read) => {
-                    poll.leader = Some((id, read));
+                Ok(ProbeAnswer::Leads { read_index, .. }) => {
+                    poll.leader = Some((id, Some(read_index)));
                     break;
                 }
-                Err(TransportError::Refused(refusal)) => match refusal.reason {
-                    Reason::NotLeader | Reason::NoLeader => poll.serving += 1,
-                    _ => poll.starting += 1,
-                },
+                Ok(ProbeAnswer::Serves) => poll.serving += 1,
+                Ok(ProbeAnswer::Starts | ProbeAnswer::Out) => poll.starting += 1,
                 Err(_) => poll.silent.push(id),
             }
         }
         poll
     }
 
+    /// What to tell an operator. A group that was made here and never given its
+    /// members waits for nobody who could come back, and says so.
+    fn why_unled(&self, poll: &Poll) -> String {
+        if !self.membership().members.is_empty() {
+            return poll.reason();
+        }
+        let first: Vec<_> = self.created_with.iter().map(|(id, _)| id.to_string()).collect();
+        if first.is_empty() {
+            return "never initialised: made to join its group, and never taken in; \
+                    add this replica again, or delete it"
+                .to_owned();
+        }
+        let (first, poll) = (first.join(", "), poll.reason());
+        format!(
+            "never initialised: made for nodes {first}, and told of no members since ({poll}); \
+             create it again with the same replicas, or delete it"
+        )
+    }
+
     async fn caught_up(
         &self,
         leader: NodeId,
-        read: Option<LogId>,
+        read: Option<u64>,
         give_up: Instant,
     ) -> Result<VerifiedLeader, NotYet> {
         let not_yet = |reason: String| NotYet { reason, needs_us: false };
@@ -146,11 +175,11 @@ impl Group {
             let applied = || self.body.as_ref().map_or(0, |body| *body.applied_next.borrow());
             // At least a moment, however late the answer came.
             let left = give_up.saturating_duration_since(Instant::now()).max(ASK_POLL);
-            match tokio::time::timeout(left, self.wait_applied(read.index)).await {
+            match tokio::time::timeout(left, self.wait_applied(read)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return Err(not_yet(error.to_string())),
                 Err(_) => {
-                    let (done, all) = (applied(), read.index + 1);
+                    let (done, all) = (applied(), read + 1);
                     let reason = format!("catching up with node {leader}: {done} of {all} entries");
                     return Err(not_yet(reason));
                 }

@@ -65,6 +65,16 @@ pub enum LoadFault {
     },
 }
 
+impl LoadFault {
+    pub(crate) fn of_io(id: PartitionId, error: &std::io::Error) -> Self {
+        let what = error.to_string();
+        match error.kind() {
+            std::io::ErrorKind::InvalidData => Self::Corrupt { id, what },
+            _ => Self::Failed { id, what },
+        }
+    }
+}
+
 /// Why a partition did not pass its check. The partition is quarantined then.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("partition {id} failed its check: {what}")]

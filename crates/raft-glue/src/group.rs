@@ -1,7 +1,7 @@
 //! One group on this node: its Raft, its store, and what the host knows of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use openraft::ServerState;
@@ -17,6 +17,7 @@ use crate::fence::Fence;
 use crate::lead::Lead;
 use crate::log_store::LogStore;
 use crate::network::Network;
+use crate::replay::Replay;
 use crate::shared::Shared;
 use crate::state_machine::StateMachine;
 use crate::tail::TailBytes;
@@ -36,6 +37,8 @@ pub(crate) struct Group {
     pub(crate) contact: Contact,
     pub(crate) lead: Lead,
     pub(crate) campaign: Mutex<Campaign>,
+    /// The process of the last leader is gone, and no other leader was heard of.
+    pub(crate) leader_gone: Arc<AtomicBool>,
     /// One snapshot at a time is received.
     pub(crate) receiving: tokio::sync::Mutex<()>,
     /// One membership change or hand-over at a time is led from here.
@@ -52,6 +55,8 @@ pub(crate) struct Body {
     /// One past the last applied index.
     pub(crate) applied_next: watch::Receiver<u64>,
     pub(crate) tail: Arc<TailBytes>,
+    /// Gone when its Raft is: openraft owns it.
+    replay: Weak<Replay>,
 }
 
 /// When this replica was needed and when it last campaigned.
@@ -81,7 +86,8 @@ impl View {
 }
 
 impl Group {
-    /// Starts the Raft of a loaded partition, fenced.
+    /// Starts the Raft of an opened partition, fenced: it votes and appends. Its
+    /// state may be behind; [`Group::load`] brings it up.
     pub(crate) async fn start(
         shared: &Arc<Shared>,
         id: PartitionId,
@@ -91,12 +97,18 @@ impl Group {
         let fence = shared.new_fence();
         let tail = Arc::new(TailBytes::default());
         let log = LogStore::new(store.log().clone(), Arc::clone(&tail));
-        let (machine, applied_next) = StateMachine::new(store.state().clone(), store.log().clone());
+        let recovered = store.recovered().await.map_err(|error| LoadFault::of_io(id, &error))?;
+        let (replay, applied_next) = Replay::new(store.clone(), &recovered);
+        let replay = Arc::new(replay);
+        let weak = Arc::downgrade(&replay);
+        let machine = StateMachine::new(replay, recovered);
+        let leader_gone = Arc::new(AtomicBool::new(false));
         let network = Network {
             node_id: shared.config.node_id,
             partition_id: id,
             transport: Arc::clone(&shared.transport),
             fence: Arc::clone(&fence),
+            leader_gone: Arc::clone(&leader_gone),
             append_timeout: shared.config.election_timeout.0,
             backoff_max: shared.config.heartbeat_interval,
         };
@@ -105,8 +117,10 @@ impl Group {
         let raft = Raft::build(node_id, config, network, log, machine)
             .await
             .map_err(|error| LoadFault::Failed { id, what: error.to_string() })?;
-        let body = Body { store, raft, applied_next, tail };
-        let group = Arc::new(Self::new(shared, id, created_with, Some(body), fence));
+        let body = Body { store, raft, applied_next, tail, replay: weak };
+        let mut group = Self::new(shared, id, created_with, Some(body), fence);
+        group.leader_gone = leader_gone;
+        let group = Arc::new(group);
         group.run();
         Ok(group)
     }
@@ -139,6 +153,7 @@ impl Group {
             contact: Contact::default(),
             lead: Lead::default(),
             campaign: Mutex::default(),
+            leader_gone: Arc::default(),
             receiving: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -151,6 +166,24 @@ impl Group {
         body.raft.run();
         let group = Arc::clone(self);
         self.shared.tasks.spawn(async move { group.observe().await });
+    }
+
+    /// Brings the state level with the log. A replica that cannot is quarantined,
+    /// and goes on voting and appending.
+    pub(crate) async fn load(self: &Arc<Self>, moved: impl Fn()) -> Result<(), LoadFault> {
+        let id = self.id;
+        if let Some(cause) = self.cause() {
+            return Err(LoadFault::Failed { id, what: cause });
+        }
+        let replay = self.running().and_then(|body| body.replay.upgrade());
+        let Some(replay) = replay else {
+            return Err(LoadFault::Failed { id, what: "is stopped".into() });
+        };
+        replay.run(moved).await.map_err(|error| {
+            let fault = LoadFault::of_io(id, &error);
+            self.quarantine(&fault.to_string());
+            fault
+        })
     }
 
     /// The running parts, unless the replica is bad or stopped.
@@ -223,6 +256,7 @@ impl Group {
         }
         tracing::error!(partition_id = %self.id, cause, "quarantined the partition");
         self.fence.quarantine();
+        self.tell_quarantine(cause);
         let Some(body) = &self.body else { return };
         body.raft.runtime_config().elect(false);
         let _ = self.shared.routes.send(self.id);
@@ -233,6 +267,14 @@ impl Group {
                     tracing::warn!(partition_id = %group.id, %error, "quarantined leader stays");
                 }
             });
+        }
+    }
+
+    /// Not of a replica that was replaced: its successor is another one.
+    fn tell_quarantine(self: &Arc<Self>, cause: &str) {
+        let replaced = self.shared.group(self.id).is_some_and(|group| !Arc::ptr_eq(&group, self));
+        if let Some(told) = self.shared.on_quarantine.get().filter(|_| !replaced) {
+            told(self.id, cause);
         }
     }
 
@@ -295,6 +337,9 @@ impl Group {
 
     fn role_changed(&self, before: Option<&View>, now: Option<&View>) {
         let leads = now.is_some_and(View::leads);
+        if leads {
+            self.leader_gone.store(false, Ordering::Release);
+        }
         let changed = self.lead.set(leads, &self.shared.leads, &self.shared.metrics);
         if changed {
             let term = now.map_or(0, |view| view.term);

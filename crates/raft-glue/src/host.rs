@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use partition_store::{LoadError, Store, Verify};
+use partition_store::{LoadError, PartitionStore, Store, Verify};
 use partition_types::{Member, NodeId, PartitionId};
 use startup_gate::{CampaignRight, VoteRight};
 use tokio::sync::broadcast;
@@ -22,6 +22,27 @@ const STOP_PARALLEL: usize = 64;
 #[derive(Clone)]
 pub struct PartitionHost {
     pub(crate) shared: Arc<Shared>,
+}
+
+/// A partition whose vote and log are readable.
+pub struct Opened {
+    id: PartitionId,
+    store: PartitionStore,
+}
+
+impl Opened {
+    /// Which one.
+    #[must_use]
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// When it was written to last, in milliseconds since the Unix epoch; 0 if
+    /// never. As of the last flush.
+    #[must_use]
+    pub fn written_at_ms(&self) -> u64 {
+        self.store.written_at_ms()
+    }
 }
 
 /// A partition that is loaded and follows its group.
@@ -45,34 +66,79 @@ impl PartitionHost {
         Self { shared }
     }
 
-    /// Opens a partition's durable state and lets its group run, fenced: it
-    /// votes and appends, and campaigns on no path. What is committed and not
-    /// applied is applied before this returns.
+    /// Opens a partition's vote, log and state as they are on disk: a few point
+    /// reads. Nothing runs yet.
     ///
     /// # Errors
     /// [`LoadFault`]; the partition is quarantined then.
     ///
     /// # Cancel safety
-    /// A partition may be loaded or not; loading it again is fine.
-    pub async fn load(
+    /// Opening it again is fine.
+    pub async fn open(&self, id: PartitionId) -> Result<Opened, LoadFault> {
+        let store = self.shared.store.clone();
+        let loaded = tokio::task::spawn_blocking(move || store.load(id))
+            .await
+            .map_err(|error| LoadFault::Failed { id, what: error.to_string() });
+        let loaded = loaded.and_then(|loaded| {
+            loaded.map_err(|error| match error {
+                LoadError::Missing(id) => LoadFault::Missing(id),
+                LoadError::Corrupt { what, .. } => LoadFault::Corrupt { id, what },
+                other => LoadFault::Failed { id, what: other.to_string() },
+            })
+        });
+        match loaded {
+            Ok(store) => Ok(Opened { id, store }),
+            Err(fault) => {
+                self.quarantine(id, fault.to_string());
+                Err(fault)
+            }
+        }
+    }
+
+    /// Lets the group of an opened partition run, fenced: it votes and appends,
+    /// and campaigns on no path. Its state may be behind its log until it is
+    /// [loaded](Self::load).
+    ///
+    /// # Errors
+    /// [`LoadFault`]; the partition is quarantined then.
+    ///
+    /// # Cancel safety
+    /// It may run or not; joining again is fine.
+    pub async fn join(
         &self,
-        id: PartitionId,
+        opened: Opened,
         right: VoteRight<PartitionId>,
-    ) -> Result<Loaded, LoadFault> {
+    ) -> Result<(), LoadFault> {
+        let Opened { id, store } = opened;
         debug_assert_eq!(*right.unit(), id, "the right is another partition's");
         // Two Rafts on one log would be the end of it.
         let _one = Loading::begin(&self.shared, id)?;
         if self.shared.group(id).is_some_and(|group| group.body.is_some()) {
-            return Ok(Loaded { id });
+            return Ok(());
         }
         let created_with = self.created_with(id);
-        let result = self.open(id, created_with.clone()).await;
+        let result = Group::start(&self.shared, id, created_with.clone(), store).await;
         let group = match &result {
             Ok(group) => Arc::clone(group),
             Err(fault) => Group::broken(&self.shared, id, created_with, fault.to_string()),
         };
         self.shared.groups.write().insert(id, group);
-        result.map(|_| Loaded { id })
+        result.map(drop)
+    }
+
+    /// Applies what is committed and not in the state of a partition that has
+    /// joined; `moved` is called after each few megabytes.
+    ///
+    /// # Errors
+    /// [`LoadFault`]; the partition is quarantined then, but goes on voting and
+    /// appending: its vote and log are intact.
+    ///
+    /// # Cancel safety
+    /// Loading it again goes on where it stopped.
+    pub async fn load(&self, id: PartitionId, moved: impl Fn()) -> Result<Loaded, LoadFault> {
+        let group = self.shared.group(id).ok_or(LoadFault::Missing(id))?;
+        group.load(moved).await?;
+        Ok(Loaded { id })
     }
 
     /// Verifies a loaded partition's durable state.
@@ -86,7 +152,8 @@ impl PartitionHost {
         let store = body.store.clone();
         let checked = tokio::task::spawn_blocking(move || store.check(verify)).await;
         let what = match checked {
-            Ok(Ok(())) => return Ok(()),
+            // Its Raft may have met a bad disk meanwhile.
+            Ok(Ok(())) => return group.healthy().map(drop).map_err(|e| fault(e.to_string())),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
@@ -133,7 +200,11 @@ impl PartitionHost {
                     .map_err(|error| failed(error.to_string()))?
             }
         };
-        self.load(id, vote).await.map_err(|error| failed(error.to_string()))?;
+        let joined = async {
+            self.join(self.open(id).await?, vote).await?;
+            self.load(id, || ()).await
+        };
+        joined.await.map_err(|error| failed(error.to_string()))?;
         self.unfence(campaign);
         let _ = self.shared.routes.send(id);
         Ok(created)
@@ -226,6 +297,17 @@ impl PartitionHost {
         }
     }
 
+    /// Has `told` called for each replica that is quarantined from now on,
+    /// whoever found it bad, with the cause. Once for each; it may be called on
+    /// any thread, must not block, and may call back into the host.
+    ///
+    /// # Panics
+    /// When somebody is told already.
+    pub fn on_quarantine(&self, told: impl Fn(PartitionId, &str) + Send + Sync + 'static) {
+        let first = self.shared.on_quarantine.set(Box::new(told)).is_ok();
+        assert!(first, "a host has one listener");
+    }
+
     /// A peer said hello: what this node leads with it talks to it at once.
     pub fn peer_is_back(&self, node_id: NodeId) {
         for group in self.shared.shared_with(node_id) {
@@ -238,7 +320,7 @@ impl PartitionHost {
     pub fn set_serving(&self, serving: bool) {
         self.shared.leads.set_serving(serving);
         for group in self.shared.all() {
-            group.lead.settle(&self.shared.leads, &self.shared.metrics);
+            group.lead.settle(&self.shared.leads);
             if serving {
                 group.enable_elections();
             }
@@ -246,10 +328,15 @@ impl PartitionHost {
     }
 
     /// How long partitions were led by this node while its client port was
-    /// closed, added up over the partitions; running ones count when they end.
+    /// closed, added up over the partitions, up to now. It never shrinks.
     #[must_use]
     pub fn leader_unserved(&self) -> Duration {
-        self.shared.leads.unserved()
+        let leads = &self.shared.leads;
+        // In this order: a clock that stops in between is missed until the next
+        // call, where the other order would count it twice.
+        let settled = leads.unserved();
+        let running = self.shared.all().iter().map(|group| group.lead.unserved_so_far()).sum();
+        leads.tell_unserved(settled.saturating_add(running))
     }
 
     /// Partitions whose leader, members or state changed. A receiver that lags
@@ -271,23 +358,6 @@ impl PartitionHost {
             .await;
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
-    }
-
-    async fn open(
-        &self,
-        id: PartitionId,
-        created_with: Vec<(NodeId, Member)>,
-    ) -> Result<Arc<Group>, LoadFault> {
-        let store = self.shared.store.clone();
-        let loaded = tokio::task::spawn_blocking(move || store.load(id))
-            .await
-            .map_err(|error| LoadFault::Failed { id, what: error.to_string() })?;
-        let store = loaded.map_err(|error| match error {
-            LoadError::Missing(id) => LoadFault::Missing(id),
-            LoadError::Corrupt { what, .. } => LoadFault::Corrupt { id, what },
-            other => LoadFault::Failed { id, what: other.to_string() },
-        })?;
-        Group::start(&self.shared, id, created_with, store).await
     }
 
     fn created_with(&self, id: PartitionId) -> Vec<(NodeId, Member)> {

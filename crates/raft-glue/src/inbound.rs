@@ -13,6 +13,8 @@ use openraft::raft::{
 use partition_types::{NodeId, PartitionId, Reason, Vote};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::convert::{
     from_raft_log_id, from_raft_vote, to_raft_entry, to_raft_log_id, to_raft_stored_membership,
@@ -38,6 +40,9 @@ impl PartitionHost {
         id: PartitionId,
         request: RaftRequest,
     ) -> Result<RaftReply, Refusal> {
+        if !self.shared.leads.is_serving() {
+            self.shared.wanted.heard(id, &request);
+        }
         let group = self.receiver(id)?;
         let Some(body) = group.running() else { return Err(out_of_service(&group)) };
         match request {
@@ -60,15 +65,20 @@ impl PartitionHost {
                 }
                 Ok(RaftReply::Append(append_reply(&reply)))
             }
-            RaftRequest::Vote { vote, last, leadership_transfer } => {
+            RaftRequest::Vote { vote, last, leadership_transfer, leader_gone } => {
                 sent_by(from, vote)?;
                 let mut rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
-                rpc.leadership_transfer = leadership_transfer;
+                // The same to openraft: the leader's lease does not count.
+                let is_lost = leader_gone && group.has_lost_leader();
+                rpc.leadership_transfer = leadership_transfer || is_lost;
                 let reply = body.raft.vote(rpc).await.map_err(|error| stopped(&group, &error))?;
                 Ok(vote_reply(&reply))
             }
-            RaftRequest::PreVote { vote, last } => {
+            RaftRequest::PreVote { vote, last, leader_gone } => {
                 sent_by(from, vote)?;
+                if leader_gone && group.has_lost_leader() {
+                    return Ok(group.would_succeed(vote, last));
+                }
                 let rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
                 let reply =
                     body.raft.pre_vote(rpc).await.map_err(|error| stopped(&group, &error))?;
@@ -83,7 +93,7 @@ impl PartitionHost {
                 );
                 group.take_over(body, to, rpc).await
             }
-            RaftRequest::ReadIndex => group.answer_read_index().await,
+            RaftRequest::ReadIndex => group.answer_read_index(group.settle_time()).await,
         }
     }
 
@@ -162,6 +172,7 @@ impl PartitionHost {
 
 impl Group {
     fn heard_leader(&self, from: NodeId, vote: Vote, committed: Option<partition_types::LogId>) {
+        self.leader_gone.store(false, Ordering::Release);
         if self.contact.heard(from, vote.term, committed) {
             let _ = self.shared.routes.send(self.id);
         }
@@ -195,12 +206,12 @@ impl Group {
 
     /// Besides the answer of a leader, this tells who could become one: a
     /// follower whose node serves says `NOT_LEADER` or `NO_LEADER`.
-    async fn answer_read_index(&self) -> Result<RaftReply, Refusal> {
+    pub(crate) async fn answer_read_index(&self, wait: Duration) -> Result<RaftReply, Refusal> {
         if let Some(cause) = self.cause() {
             return Err(refusal(Reason::Quarantined, cause));
         }
         if self.view().is_some_and(|view| view.leads())
-            && let Ok(read) = self.lead_read_index(self.settle_time()).await
+            && let Ok(read) = self.lead_read_index(wait).await
         {
             return Ok(RaftReply::ReadIndex { read });
         }
@@ -209,6 +220,9 @@ impl Group {
         }
         if !self.shared.leads.is_serving() || !self.fence.may_lead() {
             return Err(refusal(Reason::Starting, "the node is starting".into()));
+        }
+        if self.leader().is_some() && self.is_behind() {
+            return Err(refusal(Reason::Starting, "the replica is catching up".into()));
         }
         Err(match self.leader() {
             Some(leader) => refusal(Reason::NotLeader, format!("node {leader} leads")),

@@ -11,6 +11,8 @@ use crate::metric::Metrics;
 pub(crate) struct Leads {
     serving: AtomicBool,
     unserved_nanos: AtomicU64,
+    /// What was said to be the unserved time.
+    told_nanos: AtomicU64,
 }
 
 /// One group's part of it.
@@ -25,7 +27,8 @@ struct State {
 
 impl Leads {
     pub(crate) fn new() -> Self {
-        Self { serving: AtomicBool::new(false), unserved_nanos: AtomicU64::new(0) }
+        let zero = || AtomicU64::new(0);
+        Self { serving: AtomicBool::new(false), unserved_nanos: zero(), told_nanos: zero() }
     }
 
     pub(crate) fn is_serving(&self) -> bool {
@@ -37,16 +40,25 @@ impl Leads {
         self.serving.store(serving, Ordering::Release);
     }
 
+    /// Of clocks that have stopped.
     pub(crate) fn unserved(&self) -> Duration {
         Duration::from_nanos(self.unserved_nanos.load(Ordering::Acquire))
     }
 
-    fn add_unserved(&self, time: Duration, metrics: &Metrics) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let total = self.unserved_nanos.fetch_add(nanos, Ordering::AcqRel) + nanos;
-        // A counter has whole numbers: any time at all must show, so round up.
-        metrics.leader_unserved_seconds.absolute(total.div_ceil(1_000_000_000));
+    /// The time to tell, with that of running clocks: never less than before,
+    /// or a reader would take it for a counter that began anew.
+    pub(crate) fn tell_unserved(&self, time: Duration) -> Duration {
+        let nanos = nanos(time);
+        Duration::from_nanos(self.told_nanos.fetch_max(nanos, Ordering::AcqRel).max(nanos))
     }
+
+    fn add_unserved(&self, time: Duration) {
+        self.unserved_nanos.fetch_add(nanos(time), Ordering::AcqRel);
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Lead {
@@ -66,17 +78,22 @@ impl Lead {
         } else {
             metrics.partition_leaders.decrement(1.0);
             if let Some(since) = state.unserved_since.take() {
-                node.add_unserved(since.elapsed(), metrics);
+                node.add_unserved(since.elapsed());
             }
         }
         true
     }
 
+    /// The time of a clock that runs.
+    pub(crate) fn unserved_so_far(&self) -> Duration {
+        self.0.lock().unserved_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// Starts or stops the clock after the port opened or closed.
-    pub(crate) fn settle(&self, node: &Leads, metrics: &Metrics) {
+    pub(crate) fn settle(&self, node: &Leads) {
         let mut state = self.0.lock();
         if let Some(since) = state.unserved_since.take() {
-            node.add_unserved(since.elapsed(), metrics);
+            node.add_unserved(since.elapsed());
         }
         if state.leading && !node.is_serving() {
             state.unserved_since = Some(Instant::now());
@@ -100,11 +117,17 @@ mod tests {
         node.set_serving(false);
         lead.set(true, &node, &metrics);
         std::thread::sleep(Duration::from_millis(2));
+        let so_far = lead.unserved_so_far();
+        assert!(so_far >= Duration::from_millis(2), "it shows while it runs");
+        assert_eq!(node.unserved(), Duration::ZERO);
         node.set_serving(true);
-        lead.settle(&node, &metrics);
+        lead.settle(&node);
         let before = node.unserved();
         assert!(before >= Duration::from_millis(2));
         lead.set(false, &node, &metrics);
         assert_eq!(node.unserved(), before, "the clock stopped when the port opened");
+        assert_eq!(lead.unserved_so_far(), Duration::ZERO);
+        assert_eq!(node.tell_unserved(before), before);
+        assert_eq!(node.tell_unserved(so_far / 2), before, "it never shrinks");
     }
 }

@@ -12,12 +12,17 @@ mod config;
 mod error;
 mod status;
 mod transport;
+mod wanted;
 
+mod balance;
 mod drain;
 mod elect;
 mod host;
 mod inbound;
 mod maintain;
+mod peers;
+mod probe;
+mod succeed;
 
 mod membership;
 mod partition;
@@ -35,6 +40,7 @@ mod shared;
 mod convert;
 mod log_store;
 mod network;
+mod replay;
 mod state_machine;
 mod tail;
 mod types;
@@ -49,10 +55,13 @@ pub use error::{
     CheckFault, CreateError, LoadFault, MembershipError, NotYet, ProposeError, SnapshotError,
     TransferError,
 };
-pub use host::{Loaded, PartitionHost};
+pub use host::{Loaded, Opened, PartitionHost};
 pub use partition::Partition;
 pub use partition_store::Verify;
+pub use peers::PeerState;
+pub use probe::{LeaderProbe, ProbeAnswer};
 pub use status::{PartitionStatus, ReplicaState, Role};
 pub use transport::{
     AppendReply, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
 };
+pub use wanted::Want;

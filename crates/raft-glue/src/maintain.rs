@@ -1,13 +1,14 @@
-//! Background work of a host: purging logs, and dropping abandoned uploads.
+//! Background work of a host: purging logs, dropping abandoned uploads, and
+//! what `balance` does.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use partition_types::{Command, Op};
 
-use crate::Partition;
 use crate::group::{Body, Group};
 use crate::shared::Shared;
+use crate::{Partition, balance};
 
 /// Between two looks at staged extents and at the apply lag.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -24,6 +25,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>) {
     shared.tasks.spawn(purge_logs(Arc::clone(shared)));
     shared.tasks.spawn(sweep_staged(Arc::clone(shared)));
     shared.tasks.spawn(report_lag(Arc::clone(shared)));
+    shared.tasks.spawn(balance::run(Arc::clone(shared)));
 }
 
 /// Purges after each flush of the store: what is flushed needs no replay.
@@ -120,7 +122,8 @@ async fn report_lag(shared: Arc<Shared>) {
     }
 }
 
-fn apply_lag(group: &Group) -> u64 {
+/// Entries that are committed, as far as is known here, and not applied yet.
+pub(crate) fn apply_lag(group: &Group) -> u64 {
     let Some(body) = &group.body else { return 0 };
     let told = group.contact.last().and_then(|heard| heard.committed);
     let committed_next = told.max(body.store.log().committed()).map_or(0, |id| id.index + 1);

@@ -6,8 +6,12 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 pub const ELECTION_FENCE_SUPPRESSED: &str = "datanode_election_fence_suppressed_total";
 /// Times that this node became leader while its client port was closed.
 pub const SELF_LED_PRELISTEN: &str = "datanode_self_led_prelisten_total";
-/// Time that this node led partitions while its client port was closed, rounded up.
+/// Time that this node led partitions while its client port was closed. A
+/// counter with a fraction, which the facade does not have: whoever renders the
+/// metrics asks [`PartitionHost::leader_unserved`](crate::PartitionHost::leader_unserved).
 pub const LEADER_UNSERVED_SECONDS: &str = "datanode_leader_unserved_seconds_total";
+/// Leaderships that this node gave back to the node that is to have them.
+pub const LEADERS_HANDED_BACK: &str = "datanode_leaders_handed_back_total";
 /// Partitions that this node leads.
 pub const PARTITION_LEADERS: &str = "datanode_partition_leaders";
 /// The most entries that a replica of this node is behind in applying.
@@ -15,11 +19,18 @@ pub const RAFT_APPLY_LAG: &str = "datanode_raft_apply_lag_entries";
 /// Commands proposed on this node. Label `outcome`.
 pub const RAFT_PROPOSALS: &str = "datanode_raft_proposals_total";
 
+/// Makes every series of this crate, at 0, in the recorder that is installed, so
+/// that they are there before a host is: a scrape of a node that opens its disks
+/// sees them too.
+pub fn register() {
+    drop(Metrics::new());
+}
+
 /// Handles, looked up once.
 pub(crate) struct Metrics {
     pub(crate) suppressed: Suppressed,
     pub(crate) self_led_prelisten: Counter,
-    pub(crate) leader_unserved_seconds: Counter,
+    pub(crate) handed_back: Counter,
     pub(crate) partition_leaders: Gauge,
     pub(crate) apply_lag: Gauge,
     pub(crate) proposals: Proposals,
@@ -49,10 +60,7 @@ impl Metrics {
             "Elections held back by the fence of a partition that is not ready"
         );
         describe_counter!(SELF_LED_PRELISTEN, "Leaderships taken while the client port was closed");
-        describe_counter!(
-            LEADER_UNSERVED_SECONDS,
-            "Seconds that partitions were led from behind a closed client port"
-        );
+        describe_counter!(LEADERS_HANDED_BACK, "Leaderships given back to the preferred node");
         describe_gauge!(PARTITION_LEADERS, "Partitions led by this node");
         describe_gauge!(RAFT_APPLY_LAG, "Most entries that a replica is behind in applying");
         describe_counter!(RAFT_PROPOSALS, "Commands proposed on this node");
@@ -67,7 +75,7 @@ impl Metrics {
                 initialize: suppressed("initialize"),
             },
             self_led_prelisten: counter!(SELF_LED_PRELISTEN),
-            leader_unserved_seconds: counter!(LEADER_UNSERVED_SECONDS),
+            handed_back: counter!(LEADERS_HANDED_BACK),
             partition_leaders: gauge!(PARTITION_LEADERS),
             apply_lag: gauge!(RAFT_APPLY_LAG),
             proposals: Proposals {

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -36,6 +37,8 @@ pub(crate) struct Network {
     pub(crate) partition_id: PartitionId,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) fence: Arc<Fence>,
+    /// Whether the last leader's process is gone.
+    pub(crate) leader_gone: Arc<AtomicBool>,
     /// For messages that carry entries: longer than a heartbeat's, because the
     /// follower answers after its disk.
     pub(crate) append_timeout: Duration,
@@ -51,6 +54,7 @@ pub(crate) struct Link {
     partition_id: PartitionId,
     transport: Arc<dyn Transport>,
     fence: Arc<Fence>,
+    leader_gone: Arc<AtomicBool>,
     append_timeout: Duration,
     backoff_max: Duration,
 }
@@ -66,6 +70,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             partition_id: self.partition_id,
             transport: Arc::clone(&self.transport),
             fence: Arc::clone(&self.fence),
+            leader_gone: Arc::clone(&self.leader_gone),
             append_timeout: self.append_timeout,
             backoff_max: self.backoff_max,
         }
@@ -186,6 +191,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
             vote: from_raft_vote(rpc.vote),
             last: rpc.last_log_id.map(from_raft_log_id),
             leadership_transfer: rpc.leadership_transfer,
+            leader_gone: self.leader_gone.load(Ordering::Acquire),
         };
         self.ask_for_vote(request, RPCTypes::Vote, option.hard_ttl()).await
     }
@@ -200,6 +206,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         let request = RaftRequest::PreVote {
             vote: from_raft_vote(rpc.vote),
             last: rpc.last_log_id.map(from_raft_log_id),
+            leader_gone: self.leader_gone.load(Ordering::Acquire),
         };
         self.ask_for_vote(request, RPCTypes::Vote, option.hard_ttl()).await
     }

@@ -131,6 +131,12 @@ impl Partition {
         self.group.quarantine(cause);
     }
 
+    /// Why the replica is quarantined; `None` when it is not.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        self.group.cause()
+    }
+
     /// Flushes what is applied, and purges the log up to it. Returns the index.
     ///
     /// # Errors

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use openraft::LinearizerOption;
 use openraft::errors::{LinearizableReadError, RaftError};
-use partition_types::{LogId, NodeId, Reason};
+use partition_types::{LogId, NodeId};
 
 use crate::convert::from_raft_log_id;
 use crate::group::Group;
-use crate::{Partition, ProposeError, RaftReply, RaftRequest, TransportError};
+use crate::{Partition, ProbeAnswer, ProposeError, RaftReply, RaftRequest, TransportError};
 
 /// Between two tries while the leadership settles.
 const SETTLE_POLL: Duration = Duration::from_millis(20);
@@ -121,14 +121,10 @@ impl Group {
 
     /// Whether another voter could lead if it were told to.
     pub(crate) async fn readiness(&self, of: NodeId) -> Readiness {
-        match self.ask_read_index(of, self.shared.config.heartbeat_interval).await {
-            Err(TransportError::Refused(refusal)) => match refusal.reason {
-                Reason::NotLeader | Reason::NoLeader => Readiness::Serving,
-                Reason::Starting => Readiness::Starting,
-                _ => Readiness::Out,
-            },
-            Ok(_) => Readiness::Serving,
-            Err(_) => Readiness::Out,
+        match self.probe(of, self.shared.config.heartbeat_interval).await {
+            Ok(ProbeAnswer::Leads { .. } | ProbeAnswer::Serves) => Readiness::Serving,
+            Ok(ProbeAnswer::Starts) => Readiness::Starting,
+            Ok(ProbeAnswer::Out) | Err(_) => Readiness::Out,
         }
     }
 }

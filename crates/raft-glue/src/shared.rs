@@ -1,8 +1,8 @@
 //! What the host and its groups share.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -12,10 +12,13 @@ use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::balance::Balance;
 use crate::fence::Fence;
 use crate::group::Group;
 use crate::lead::Leads;
 use crate::metric::Metrics;
+use crate::probe::Prober;
+use crate::wanted::Wanted;
 use crate::{HostConfig, Transport};
 
 /// Snapshots that are received at the same time: each writes to the disks as
@@ -23,6 +26,9 @@ use crate::{HostConfig, Transport};
 const RECEIVING_MAX: usize = 4;
 /// Changed routes that a subscriber may be behind before it must resync.
 const ROUTES_BUFFER: usize = 4096;
+
+/// Is told which partition was quarantined, and why.
+pub(crate) type OnQuarantine = Box<dyn Fn(PartitionId, &str) + Send + Sync>;
 
 /// What the host and its groups share.
 pub(crate) struct Shared {
@@ -33,8 +39,13 @@ pub(crate) struct Shared {
     pub(crate) groups: RwLock<BTreeMap<PartitionId, Arc<Group>>>,
     pub(crate) draining: AtomicBool,
     pub(crate) leads: Leads,
+    pub(crate) balance: Balance,
     pub(crate) metrics: Metrics,
     pub(crate) routes: broadcast::Sender<PartitionId>,
+    pub(crate) prober: Prober,
+    pub(crate) wanted: Wanted,
+    /// Whom to tell of a quarantine; see [`PartitionHost::on_quarantine`](crate::PartitionHost::on_quarantine).
+    pub(crate) on_quarantine: OnceLock<OnQuarantine>,
     pub(crate) receiving: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -54,8 +65,12 @@ impl Shared {
             groups: RwLock::default(),
             draining: AtomicBool::new(false),
             leads: Leads::new(),
+            balance: Balance::default(),
             metrics: Metrics::new(),
             routes: broadcast::channel(ROUTES_BUFFER).0,
+            prober: Prober::default(),
+            wanted: Wanted::default(),
+            on_quarantine: OnceLock::new(),
             receiving: Semaphore::new(RECEIVING_MAX),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),

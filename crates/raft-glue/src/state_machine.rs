@@ -6,19 +6,20 @@
 //! which may be older.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
-use partition_store::{PartitionLog, PartitionState, SnapshotSource, StagedSnapshot};
-use partition_types::Entry;
-use tokio::sync::watch;
+use partition_store::{PartitionState, Recovered, SnapshotSource, StagedSnapshot};
+use partition_types::{Entry, LogId};
 
 use crate::convert::{
     from_raft_entry, from_raft_log_id, from_raft_membership, to_raft_log_id,
     to_raft_stored_membership,
 };
+use crate::replay::Replay;
 use crate::types::{RaftLogId, RaftSnapshot, RaftSnapshotMeta, RaftStoredMembership, TypeConfig};
 
 /// One write to the store takes about this many bytes of entries.
@@ -28,10 +29,9 @@ const APPLY_ENTRIES_MAX: usize = 1024;
 
 /// A group's state as openraft sees it.
 pub(crate) struct StateMachine {
-    state: PartitionState,
-    log: PartitionLog,
-    /// One past the last applied index.
-    applied_next: watch::Sender<u64>,
+    replay: Arc<Replay>,
+    /// What openraft is told as long as the state is behind it.
+    recovered: Recovered,
 }
 
 /// The data of a snapshot that openraft passes around.
@@ -43,21 +43,23 @@ pub(crate) enum SnapshotData {
 }
 
 impl StateMachine {
-    /// Also returns where one past the last applied index can be watched.
-    pub(crate) fn new(state: PartitionState, log: PartitionLog) -> (Self, watch::Receiver<u64>) {
-        let applied = state.applied().map_or(0, |id| id.index + 1);
-        let (applied_next, watch) = watch::channel(applied);
-        (Self { state, log, applied_next }, watch)
+    pub(crate) fn new(replay: Arc<Replay>, recovered: Recovered) -> Self {
+        Self { replay, recovered }
+    }
+
+    fn state(&self) -> &PartitionState {
+        self.replay.store().state()
     }
 
     fn current(&self) -> io::Result<RaftSnapshot> {
-        let (log_id, membership) = self.state.membership();
+        let state = self.state();
+        let (log_id, membership) = state.membership();
         Ok(RaftSnapshot {
             meta: RaftSnapshotMeta {
-                last_log_id: self.state.applied().map(to_raft_log_id),
+                last_log_id: state.applied().map(to_raft_log_id),
                 last_membership: to_raft_stored_membership(log_id, &membership)?,
             },
-            snapshot: SnapshotData::Lazy(self.state.snapshot()),
+            snapshot: SnapshotData::Lazy(state.snapshot()),
         })
     }
 
@@ -66,9 +68,9 @@ impl StateMachine {
         let applied_next = last.log_id.index + 1;
         // A quorum may have them on disk while this replica does not yet. The
         // state must never be ahead of the log that it is checked against.
-        self.log.synced(last.log_id.index).await?;
-        let outcomes = self.state.apply(std::mem::take(&mut batch.entries)).await?;
-        self.applied_next.send_replace(applied_next);
+        self.replay.store().log().synced(last.log_id.index).await?;
+        let outcomes = self.state().apply(std::mem::take(&mut batch.entries)).await?;
+        self.replay.applied(applied_next);
         for (outcome, responder) in outcomes.into_iter().zip(batch.responders.drain(..)) {
             if let Some(responder) = responder {
                 responder.send(outcome);
@@ -76,6 +78,26 @@ impl StateMachine {
         }
         batch.len_bytes = 0;
         Ok(())
+    }
+
+    /// Leaves entries to the replay that is under way.
+    async fn defer<S>(&self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        let mut last: Option<LogId> = None;
+        while let Some(item) = entries.next().await {
+            let (entry, responder) = item?;
+            if responder.is_some() {
+                // Who waits for an answer asked a leader, and a fenced replica is none.
+                return Err(io::Error::other("a replica that is being loaded leads"));
+            }
+            last = Some(from_raft_log_id(entry.log_id));
+        }
+        match last {
+            Some(last) if !self.replay.defer(last) => self.replay.apply_from_log(last).await,
+            _ => Ok(()),
+        }
     }
 }
 
@@ -91,15 +113,25 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = LazyBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, RaftStoredMembership)> {
-        let (log_id, membership) = self.state.membership();
+        let state = self.state();
+        let applied = state.applied();
+        if self.replay.is_behind() && self.recovered.applied > applied {
+            let Recovered { applied, membership, membership_log_id } = &self.recovered;
+            let membership = to_raft_stored_membership(*membership_log_id, membership)?;
+            return Ok((applied.map(to_raft_log_id), membership));
+        }
+        let (log_id, membership) = state.membership();
         let membership = to_raft_stored_membership(log_id, &membership)?;
-        Ok((self.state.applied().map(to_raft_log_id), membership))
+        Ok((applied.map(to_raft_log_id), membership))
     }
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
     where
         S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
     {
+        if self.replay.is_behind() {
+            return self.defer(entries).await;
+        }
         let mut batch = Batch::default();
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
@@ -125,7 +157,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     ) -> io::Result<()> {
         let staged = match snapshot {
             SnapshotData::Staged(staged) => staged,
-            SnapshotData::Lazy(source) => stage(&self.state, source).await?,
+            SnapshotData::Lazy(source) => stage(self.state(), source).await?,
         };
         let last = meta
             .last_log_id
@@ -133,13 +165,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "snapshot of nothing"))?;
         let membership_log_id = meta.last_membership.log_id().map(from_raft_log_id);
         let membership = from_raft_membership(meta.last_membership.membership());
-        self.state.install(staged, last, membership_log_id, membership).await?;
-        self.applied_next.send_replace(last.index + 1);
-        Ok(())
+        let install = self.state().install(staged, last, membership_log_id, membership);
+        self.replay.replaced(last, install).await
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<RaftSnapshot>> {
-        self.state.applied().map(|_| self.current()).transpose()
+        self.state().applied().map(|_| self.current()).transpose()
     }
 }
 

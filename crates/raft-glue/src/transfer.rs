@@ -24,6 +24,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A follower may lack this many entries when a transfer begins: the rest
 /// reaches it before it campaigns.
 const LAG_MAX: u64 = 64;
+/// Likewise when a leadership is given back, which is never urgent.
+const HAND_BACK_LAG_MAX: u64 = 64;
 /// Looks in a row that must find everybody else out before it is believed: a
 /// connection may just be made anew.
 const ALONE_LOOKS: u32 = 3;
@@ -57,7 +59,30 @@ pub(crate) async fn give_away(group: &Arc<Group>) -> Result<NodeId, TransferErro
     if group.followers()?.is_empty() {
         return Err(TransferError::SoleVoter);
     }
-    group.hand_over(None).await
+    group.hand_over(group.heir()).await
+}
+
+/// Hands the leadership to the voter that is to have it, if that one is ready
+/// for it now: nobody waits for it.
+///
+/// # Errors
+/// [`TransferError::NoTarget`] when it is not ready, or something else is under
+/// way in the group.
+pub(crate) async fn hand_back(group: &Arc<Group>, to: NodeId) -> Result<NodeId, TransferError> {
+    let Ok(_turn) = group.changing.try_lock() else { return Err(TransferError::NoTarget) };
+    let followers = group.followers()?;
+    let follower = followers.iter().find(|follower| follower.id == to);
+    let lag = follower.ok_or(TransferError::NotAVoter(to))?.lag;
+    if lag > HAND_BACK_LAG_MAX || group.readiness(to).await != Readiness::Serving {
+        return Err(TransferError::NoTarget);
+    }
+    let term = group.view().map_or(0, |view| view.term);
+    group.tell(to).await?;
+    match group.await_successor(term, REISSUE_AFTER).await {
+        Some(leader) => Ok(leader),
+        // Nothing is taken here until somebody leads: anybody will do now.
+        None => group.hand_over(Some(to)).await,
+    }
 }
 
 /// Another voter, as its leader sees it.
@@ -80,6 +105,16 @@ enum Target {
 }
 
 impl Group {
+    /// Whom a drain asks first: another one for each group, so that what one node
+    /// leads does not all go to the same other.
+    fn heir(&self) -> Option<NodeId> {
+        let me = self.shared.config.node_id;
+        let others = self.membership().voters().into_iter().filter(|id| *id != me);
+        let others: Vec<NodeId> = others.collect();
+        let turn = self.id.get().checked_rem(others.len() as u64)?;
+        others.get(usize::try_from(turn).ok()?).copied()
+    }
+
     /// The other voters, those with most entries first. Fails when this
     /// replica does not lead.
     fn followers(&self) -> Result<Vec<Follower>, TransferError> {

@@ -7,6 +7,8 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use partition_types::{Entry, LogId, Member, Membership, NodeId, PartitionId, Reason, Vote};
 
+use crate::LeaderProbe;
+
 /// Carries messages between the groups of different nodes.
 ///
 /// Messages may be lost, late, repeated and overtaken; they must not be changed. A call
@@ -28,6 +30,24 @@ pub trait Transport: Send + Sync + 'static {
         request: RaftRequest,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<RaftReply, TransportError>>;
+
+    /// Asks a node for the leaders of many groups in one call, for at most
+    /// `timeout`. The answers come in any order; groups that the node has no
+    /// replica of, or not yet, are missing. The receiver answers by
+    /// [`PartitionHost::answer_probes`](crate::PartitionHost::answer_probes).
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    ///
+    /// # Cancel safety
+    /// Safe: it changes nothing.
+    fn probe_leaders(
+        &self,
+        to: NodeId,
+        member: &Member,
+        partition_ids: Vec<PartitionId>,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Vec<LeaderProbe>, TransportError>>;
 
     /// Streams a snapshot and waits until it is installed. Takes as long as
     /// the data does; the caller drops the future to stop it.
@@ -69,6 +89,9 @@ pub enum RaftRequest {
         /// The leader itself asked the candidate to take over, so that its
         /// lease does not count.
         leadership_transfer: bool,
+        /// The process of the last leader is gone: its lease does not count
+        /// where the voter lost it too.
+        leader_gone: bool,
     },
     /// Asks whether a vote would be given; changes nothing.
     PreVote {
@@ -76,6 +99,8 @@ pub enum RaftRequest {
         vote: Vote,
         /// The candidate's last entry.
         last: Option<LogId>,
+        /// As in a vote.
+        leader_gone: bool,
     },
     /// The leader hands over: the target campaigns, the others let it.
     Transfer {

@@ -57,9 +57,13 @@ pub(crate) struct Extents {
 
 impl Extents {
     fn call<T>(&self, partition_id: u64, request: &Request<T>) -> Result<Call, Failure> {
+        let partition_id = PartitionId::new(partition_id)?;
+        if let Some(host) = self.context.host() {
+            host.want(partition_id);
+        }
         Ok(Call {
             context: self.context.clone(),
-            partition_id: PartitionId::new(partition_id)?,
+            partition_id,
             hops: self.hops(request),
             time: self.time(request),
         })

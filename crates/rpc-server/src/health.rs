@@ -17,7 +17,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::context::NodeContext;
 
-/// A drain by command is no transition of the gate, so watchers look this often.
+/// Should a change ever go untold, watchers look this often.
 const REVIEW: Duration = Duration::from_millis(250);
 /// A start of many partitions changes many times a millisecond.
 const SETTLE: Duration = Duration::from_millis(10);

@@ -7,6 +7,7 @@
 
 mod config;
 mod context;
+mod orders;
 
 mod admin_port;
 mod client_port;
@@ -33,5 +34,6 @@ pub use admin_port::AdminPort;
 pub use client_port::{ClientPort, ClientPortServing};
 pub use config::{Advertise, ServerConfig};
 pub use context::NodeContext;
+pub use orders::Order;
 pub use peer::PeerTransport;
 pub use peer_port::PeerPort;

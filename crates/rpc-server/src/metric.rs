@@ -14,7 +14,7 @@ pub(crate) const GRPC_STARTED: &str = "grpc_server_started_total";
 pub(crate) const BUILD_INFO: &str = "datanode_build_info";
 /// 1 for the stage that the node is in, 0 for others; label `stage`.
 pub(crate) const STARTUP_STAGE: &str = "datanode_startup_stage";
-/// How long a stage of the start took, in seconds; label `stage`.
+/// How long a stage of the start took, or has taken so far, in seconds; label `stage`.
 pub(crate) const STARTUP_STAGE_DURATION: &str = "datanode_startup_stage_duration_seconds";
 /// Partitions by how far their start has come; label `state`.
 pub(crate) const STARTUP_PARTITIONS: &str = "datanode_startup_partitions";

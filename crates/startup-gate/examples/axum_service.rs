@@ -1,6 +1,6 @@
 //! An axum service with two ports: the admin port answers from the first
 //! moment (`/livez`, `/readyz`, `/startup`), the service's port opens last.
-//! Looks at itself while it starts, then goes down.
+//! Looks at itself while it starts, then goes down and exits by itself.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use startup_gate::{Config, Handle, Report, ServeRight, Startup, UnitSpec};
+use startup_gate::{Config, Handle, NodeFault, Report, ServeRight, Startup, UnitSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -30,21 +30,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     socket.bind("127.0.0.1:0".parse()?)?;
     let address = socket.local_addr()?;
 
-    let watching = tokio::spawn(async move {
-        sleep(Duration::from_millis(50)).await;
-        status(admin_address, "/readyz").await
-    });
     let slow_load = |_ticket| async {
         sleep(Duration::from_millis(200)).await;
         Ok(())
     };
     let startup = startup.load((1..=8).map(UnitSpec::new), slow_load, |_, ()| async { Ok(()) });
-    let startup = startup.await?.check(async { Ok(()) }).await?;
+    let look = async {
+        let status = status(admin_address, "/readyz").await.map_err(NodeFault::new)?;
+        println!("/readyz while it starts: {status}");
+        Ok(())
+    };
+    let startup = startup.await?.check(look).await?;
     let startup = startup.elect(drop, |_| async { Ok(()) }).await?;
     let open = |right| async move { Port::open(socket, right) };
     let (serving, port) = startup.listen(open).await?;
 
-    println!("/readyz while it loaded: {}", watching.await??);
     println!("/readyz when it serves: {}", status(admin_address, "/readyz").await?);
     println!("/ of the service: {}", status(address, "/").await?);
     println!("{}", gate.report().critical_path);

@@ -1,5 +1,6 @@
 //! An echo server on plain TCP whose port is bound at once, so that a taken
-//! port fails early, and listens last of all. Talks to itself, then goes down.
+//! port fails early, and listens last of all. Talks to itself, then goes down and
+//! exits by itself.
 
 use std::io;
 use std::net::SocketAddr;

@@ -46,10 +46,10 @@ impl Default for Concurrency {
 /// Hard bounds of time on the way up. `None`: none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Deadlines {
-    /// For one unit's load, and again for its check. Default: none; a slow unit
-    /// is left alone while it makes progress.
+    /// For one unit's join, again for its load, and again for its check.
+    /// Default: none; a slow unit is left alone while it makes progress.
     pub unit: Option<Duration>,
-    /// For loading and checking all units: those that are not done then are
+    /// For joining, loading and checking all units: those that are not done then are
     /// quarantined. Default: none.
     pub load: Option<Duration>,
     /// For the node-wide check: the start fails. Default: none.
@@ -91,6 +91,10 @@ impl Default for DownDeadlines {
 pub struct Config {
     /// Default: [`Policy::Quarantine`].
     pub policy: Policy,
+    /// How many units join at once, beside the loads; only for
+    /// [`Startup::load_joined`](crate::Startup::load_joined). A join is a few
+    /// point reads. Default: 16 a lane, 64 overall.
+    pub join_concurrency: Concurrency,
     /// How many units load at once. Default: 4 a lane, 64 overall.
     pub load_concurrency: Concurrency,
     /// How many units are checked at once. Default: 4 a lane, 64 overall.
@@ -101,10 +105,11 @@ pub struct Config {
     /// The pause before a unit is asked again whether it is confirmed; it
     /// doubles up to twenty times this. Default: 50 ms. Minimum: 1 ms.
     pub confirm_interval: Duration,
-    /// A unit whose load or check shows no progress for this long is given up.
-    /// Its lane begins nothing new until another unit in it gets an answer;
-    /// when none does, and as many in a row were given up as the lane has slots
-    /// (two at least), so is the rest of the lane. Default: 60 s. Minimum: 1 ms.
+    /// A unit whose join, load or check shows no progress for this long is given
+    /// up. Its lane begins nothing new until another unit in it gets an answer;
+    /// when none does, and as many in a row were given up as the lane has load
+    /// slots (or join slots, if it has fewer; two at least), so is the rest of
+    /// the lane. Default: 60 s. Minimum: 1 ms.
     pub stall_timeout: Duration,
     /// The largest part of the units that may be quarantined, 0 to 1; rounded
     /// up, so that anything above 0 allows one. Default: 0.1.
@@ -125,6 +130,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             policy: Policy::default(),
+            join_concurrency: Concurrency::new(16, 64),
             load_concurrency: Concurrency::default(),
             check_concurrency: Concurrency::default(),
             elect_timeout: Duration::from_secs(30),

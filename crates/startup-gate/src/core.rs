@@ -29,7 +29,7 @@ pub(crate) struct Core<U: Unit> {
     pub(crate) zero: Instant,
     /// Cancelled when a start is told to stop or fails.
     pub(crate) stop: CancellationToken,
-    /// Wakes the loop that drives load and check.
+    /// Wakes the loop that drives joins, loads and checks.
     pub(crate) work: Notify,
     pub(crate) version: watch::Sender<u64>,
     /// Transitions and progress ticks.
@@ -45,9 +45,9 @@ pub(crate) struct Inner<U: Unit> {
     pub(crate) failure: Option<String>,
     /// Of units whose work is under way.
     pub(crate) meters: HashMap<U, Arc<Meter>>,
-    /// Units to load or to check.
+    /// Units to join, to load or to check.
     pub(crate) jobs: VecDeque<Job<U>>,
-    /// Units given up before the barrier: what was loaded for them is dropped.
+    /// Units given up before the barrier: what was read for them is dropped.
     pub(crate) abandoned: Vec<U>,
     /// Cut short the steps down; renewed when the way down is called off.
     pub(crate) cut: CancellationToken,
@@ -57,6 +57,7 @@ pub(crate) struct Inner<U: Unit> {
 
 #[derive(Debug)]
 pub(crate) enum Job<U> {
+    Join(U),
     Load(U),
     Check(U),
 }
@@ -119,6 +120,7 @@ impl<U: Unit> Core<U> {
             let stage = inner.machine.stage();
             for effect in inner.machine.step(event) {
                 match effect {
+                    Effect::Join(unit) => inner.jobs.push_back(Job::Join(unit)),
                     Effect::Load(unit) => inner.jobs.push_back(Job::Load(unit)),
                     Effect::Check(unit) => inner.jobs.push_back(Job::Check(unit)),
                     Effect::Abandon(unit) => {

@@ -92,10 +92,12 @@ fn reason<U: Unit>(
         Stage::Elect => last.settled.as_ref(),
         _ => None,
     }?;
-    let [load, check, _] = timeline.units.get(unit)?.spent(until);
+    let [join, load, check, _] = timeline.units.get(unit)?.spent(until);
     let lane = machine.units().find(|(other, ..)| *other == unit).map_or(0, |(_, lane, _)| lane);
     let lane = lane_name(config, lane);
     match stage {
+        // Its queue for a load slot lies between the two and is part of neither.
+        Stage::Load if join > load => Some(format!("last {unit} on {lane} join {}", seconds(join))),
         Stage::Load => Some(format!("last {unit} on {lane} {}", seconds(load))),
         Stage::Check => Some(format!("last {unit} on {lane} {}", seconds(check))),
         _ if machine.pending_reason(unit).is_empty() => Some(format!("last {unit}")),
@@ -105,7 +107,7 @@ fn reason<U: Unit>(
 
 fn blocks(state: &UnitState, stage: Stage) -> bool {
     match stage {
-        Stage::Load => matches!(state, UnitState::Loading),
+        Stage::Load => matches!(state, UnitState::Joining | UnitState::Loading),
         Stage::Check => matches!(state, UnitState::Checking | UnitState::Loaded),
         Stage::Elect => matches!(state, UnitState::Electing),
         _ => false,

@@ -6,13 +6,18 @@
 //!
 //! | method | type before | grants | ends when |
 //! |---|---|---|---|
-//! | [`Startup::load`] | `Startup<U, Load>` | [`VoteRight`]s | every unit is loaded and checked, or quarantined |
+//! | [`Startup::load`], or [`Startup::load_joined`] | `Startup<U, Load>` | [`VoteRight`]s | every unit is loaded and checked, or quarantined |
 //! | [`Startup::check`] | `Startup<U, Check>` | [`CampaignRight`]s | the node-wide check and the quarantine budget pass |
 //! | [`Startup::elect`] | `Startup<U, Elect<U>>` | | every unit is confirmed, waived or quarantined |
 //! | [`Startup::listen`] | `Startup<U, Listen>` | the [`ServeRight`] | the port is open |
 //!
 //! What comes out is [`Serving`]. Each method consumes its `self`, so the wrong
 //! order does not compile, and rights are tokens that only the gate makes.
+//!
+//! Units whose log is replicated should vote long before their state is loaded:
+//! a cluster that restarts gets its redundancy back with the first few reads.
+//! [`Startup::load_joined`] joins each unit (opens its vote and log, takes its
+//! [`VoteRight`]) in slots of its own, so that no slow load stands in the way.
 //!
 //! # The way down
 //!
@@ -72,7 +77,7 @@ pub use right::{CampaignRight, ServeRight, VoteRight};
 pub use serving::Serving;
 pub use stage::{Stage, Step, StepEnd};
 pub use startup::Startup;
-pub use ticket::{CheckTicket, Confirm, LoadTicket, NotConfirmed, Progress};
+pub use ticket::{CheckTicket, Confirm, JoinTicket, LoadTicket, NotConfirmed, Progress};
 pub use unit::{Counts, Priority, Unit, UnitSpec, UnitState};
 
 /// The types that mark how far a [`Startup`] or a [`Down`] has come.

@@ -3,8 +3,8 @@
 //! checker, through the same [`Machine::step`].
 //!
 //! ```text
-//! Begin → {Loaded, Checked}* → NodeChecked → {Confirmed, Pending}* → Open → Opened
-//!   Load        Check              Elect                      Listen     Serving
+//! Begin → {Joined, Loaded, Checked}* → NodeChecked → {Confirmed, Pending}* → Open → Opened
+//!   Load            Check                  Elect                      Listen     Serving
 //! → Drain → {StepBegan, StepEnded}* → Stopped          Resume: back to Serving
 //! ```
 //!
@@ -37,11 +37,15 @@ pub struct Machine<U: Unit> {
     stage: Stage,
     units: BTreeMap<U, Record>,
     counts: Counts,
+    /// Empty in a start that does not join.
+    join_queue: Queue<U>,
     load_queue: Queue<U>,
     check_queue: Queue<U>,
     /// Units given up by stall in a row, by lane.
     stalls: BTreeMap<usize, usize>,
     begun: bool,
+    /// Whether units are joined before they are loaded.
+    joins: bool,
     barrier_passed: bool,
     serve_granted: bool,
     step: Option<Step>,
@@ -73,10 +77,12 @@ impl<U: Unit> Machine<U> {
             stage: Stage::Load,
             units: BTreeMap::new(),
             counts: Counts::default(),
+            join_queue: Queue::new(rules.join_concurrency),
             load_queue: Queue::new(rules.load_concurrency),
             check_queue: Queue::new(rules.check_concurrency),
             stalls: BTreeMap::new(),
             begun: false,
+            joins: false,
             barrier_passed: false,
             serve_granted: false,
             step: None,
@@ -92,8 +98,10 @@ impl<U: Unit> Machine<U> {
         let mut effects = Vec::new();
         let out = &mut effects;
         match event {
-            Event::Begin(specs) => self.begin(specs, out),
+            Event::Begin(specs) => self.begin(specs, false, out),
+            Event::BeginJoining(specs) => self.begin(specs, true, out),
             Event::LogReadable(unit) => self.log_readable(&unit, out),
+            Event::Joined(unit) => self.joined(&unit, out),
             Event::Loaded(unit) => self.loaded(&unit, out),
             Event::Checked(unit) => self.checked(&unit, out),
             Event::Faulted(unit, fault) => self.faulted(&unit, &fault, out),
@@ -159,10 +167,18 @@ impl<U: Unit> Machine<U> {
         self.state_of(unit).is_some_and(UnitState::is_before_barrier)
     }
 
-    /// The lane of a unit that is being loaded or checked.
+    /// The lane of a unit that is being joined, loaded or checked.
     pub(crate) fn lane_at_work(&self, unit: &U) -> Option<usize> {
         let record = self.units.get(unit)?;
-        matches!(record.state, UnitState::Loading | UnitState::Checking).then_some(record.lane)
+        let at_work =
+            matches!(record.state, UnitState::Joining | UnitState::Loading | UnitState::Checking);
+        at_work.then_some(record.lane)
+    }
+
+    /// Whether units are joined before they are loaded, see [`Event::BeginJoining`].
+    #[must_use]
+    pub fn joins(&self) -> bool {
+        self.joins
     }
 
     /// Whether a unit holds the right to vote.

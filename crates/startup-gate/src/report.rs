@@ -19,6 +19,10 @@ pub struct Report {
     pub ready: bool,
     /// When the gate opened.
     pub ready_ms: Option<f64>,
+    /// When every unit that was not quarantined held its right to vote: from
+    /// then on the node takes its full part in every quorum. `None` before,
+    /// and for ever if a unit never says that its log is readable.
+    pub voting_ms: Option<f64>,
     /// The stages that have begun, in order.
     pub stages: Vec<StageReport>,
     /// How many units are in each state.
@@ -73,10 +77,13 @@ pub struct UnitReport {
     pub stage: Stage,
     /// Its state's word.
     pub state: &'static str,
-    /// When its load began; when it came to wait if it did not begin.
+    /// When its join began, or its load if there is no join; when it came to
+    /// wait if it did not begin.
     pub start_ms: f64,
     /// When it settled; `None` while the gate waits for it.
     pub end_ms: Option<f64>,
+    /// Time in join; 0 in a start that does not join.
+    pub join_ms: f64,
     /// Time in load.
     pub load_ms: f64,
     /// Time in check.

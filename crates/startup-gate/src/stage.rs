@@ -14,7 +14,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// Units are being loaded. Checks of loaded units already run.
+    /// Units are being joined and loaded. Checks of loaded units already run.
     Load,
     /// Every unit is loaded or quarantined; checks finish, then the node-wide check.
     Check,

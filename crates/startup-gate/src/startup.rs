@@ -4,6 +4,7 @@ mod check;
 mod elect;
 mod listen;
 mod load;
+mod pipeline;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ impl<U: Unit, S> Startup<U, S> {
 impl<U: Unit> Startup<U, Load> {
     /// Begins a start: [`Stage::Load`](crate::Stage::Load) on the time-line.
     /// Work that belongs to no unit, such as opening disks, comes between this
-    /// and [`Startup::load`]; give it a [`Handle::span`].
+    /// and [`Startup::load`] or [`Startup::load_joined`]; give it a [`Handle::span`].
     ///
     /// # Errors
     /// A setting is outside its bounds.

@@ -1,4 +1,4 @@
-//! What the gate hands to the code that loads, checks and confirms a unit.
+//! What the gate hands to the code that joins, loads, checks and confirms a unit.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +12,67 @@ use crate::meter::Meter;
 use crate::right::VoteRight;
 use crate::unit::Unit;
 
+/// Goes with the join of one unit, see [`Startup::load_joined`](crate::Startup::load_joined).
+pub struct JoinTicket<U: Unit> {
+    unit: U,
+    lane: usize,
+    progress: Progress,
+    core: Arc<Core<U>>,
+}
+
+impl<U: Unit> JoinTicket<U> {
+    pub(crate) fn new(unit: U, lane: usize, meter: Arc<Meter>, core: Arc<Core<U>>) -> Self {
+        let progress = Progress::new(meter, &core);
+        Self { unit, lane, progress, core }
+    }
+
+    /// The unit to join.
+    pub fn unit(&self) -> &U {
+        &self.unit
+    }
+
+    /// Its lane.
+    pub fn lane(&self) -> usize {
+        self.lane
+    }
+
+    /// Where to tell progress. Clone it before [`JoinTicket::log_readable`].
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Says that the unit's vote and log are durable and readable, and gets the
+    /// right to vote for it, before its state is loaded. The unit keeps the
+    /// right even if its load or check fails and it is quarantined: an intact
+    /// vote and log are all that a vote needs.
+    ///
+    /// # Errors
+    /// [`FaultKind::Withdrawn`] if the gate has given up on the unit or stopped,
+    /// or if the ticket was kept until the join was over.
+    pub fn log_readable(self) -> Result<VoteRight<U>, UnitFault> {
+        vote_right(&self.core, &self.unit).ok_or_else(withdrawn)
+    }
+}
+
+impl<U: Unit> fmt::Debug for JoinTicket<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinTicket").field("unit", &self.unit).finish_non_exhaustive()
+    }
+}
+
+/// The right to vote, if the machine grants it.
+fn vote_right<U: Unit>(core: &Core<U>, unit: &U) -> Option<VoteRight<U>> {
+    match core.apply(Event::LogReadable(unit.clone())).into_iter().next() {
+        Some(Grant::Vote(unit)) => Some(VoteRight::mint(unit)),
+        _ => None,
+    }
+}
+
+/// The fault of work that nobody waits for.
+pub(crate) fn withdrawn() -> UnitFault {
+    UnitFault::new(FaultKind::Withdrawn, "the gate waits for it no more")
+}
+
 /// Goes with the load of one unit.
 pub struct LoadTicket<U: Unit> {
     unit: U,
@@ -22,7 +83,7 @@ pub struct LoadTicket<U: Unit> {
 
 impl<U: Unit> LoadTicket<U> {
     pub(crate) fn new(unit: U, lane: usize, meter: Arc<Meter>, core: Arc<Core<U>>) -> Self {
-        let progress = Progress { meter, ticks: Arc::clone(&core.ticks) };
+        let progress = Progress::new(meter, &core);
         Self { unit, lane, progress, core }
     }
 
@@ -48,12 +109,16 @@ impl<U: Unit> LoadTicket<U> {
     ///
     /// # Errors
     /// [`FaultKind::Withdrawn`] if the gate has given up on the unit or stopped.
+    /// [`FaultKind::Failed`] in [`Startup::load_joined`](crate::Startup::load_joined),
+    /// where the right is granted in the join or not at all.
     pub fn log_readable(self) -> Result<VoteRight<U>, UnitFault> {
-        let grants = self.core.apply(Event::LogReadable(self.unit.clone()));
-        match grants.into_iter().next() {
-            Some(Grant::Vote(unit)) => Ok(VoteRight::mint(unit)),
-            _ => Err(UnitFault::new(FaultKind::Withdrawn, "the gate waits for it no more")),
-        }
+        vote_right(&self.core, &self.unit).ok_or_else(|| {
+            if self.core.with(|inner| inner.machine.joins()) {
+                UnitFault::failed("the right to vote is granted in the join, before the load")
+            } else {
+                withdrawn()
+            }
+        })
     }
 }
 
@@ -73,7 +138,7 @@ pub struct CheckTicket<U> {
 
 impl<U: Unit> CheckTicket<U> {
     pub(crate) fn new(unit: U, lane: usize, meter: Arc<Meter>, core: &Core<U>) -> Self {
-        let progress = Progress { meter, ticks: Arc::clone(&core.ticks) };
+        let progress = Progress::new(meter, core);
         Self { unit, lane, progress }
     }
 
@@ -93,7 +158,7 @@ impl<U: Unit> CheckTicket<U> {
     }
 }
 
-/// Where a load or a check tells that it moves. Cheap to clone; may be used
+/// Where a join, a load or a check tells that it moves. Cheap to clone; may be used
 /// from blocking threads.
 #[derive(Debug, Clone)]
 pub struct Progress {
@@ -102,6 +167,10 @@ pub struct Progress {
 }
 
 impl Progress {
+    fn new<U: Unit>(meter: Arc<Meter>, core: &Core<U>) -> Self {
+        Self { meter, ticks: Arc::clone(&core.ticks) }
+    }
+
     /// Something was done: the stall clock starts again.
     pub fn tick(&self) {
         self.meter.tick();

@@ -17,6 +17,10 @@ pub(crate) struct Timeline<U> {
     pub(crate) steps: Vec<StepTimes>,
     pub(crate) opened: Option<Duration>,
     pub(crate) stopped: Option<Duration>,
+    /// When every unit that was not quarantined held its right to vote.
+    pub(crate) voting: Option<Duration>,
+    /// Units of the start, not quarantined, without the right to vote.
+    voteless: usize,
     /// The units that were last to be loaded, to be checked and to settle.
     pub(crate) last: Last<U>,
     stage: Stage,
@@ -33,6 +37,8 @@ pub(crate) struct StageTimes {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UnitTimes {
     pub(crate) waiting: Duration,
+    pub(crate) joining: Option<Duration>,
+    pub(crate) joined: Option<Duration>,
     pub(crate) loading: Option<Duration>,
     pub(crate) loaded: Option<Duration>,
     pub(crate) checking: Option<Duration>,
@@ -42,6 +48,8 @@ pub(crate) struct UnitTimes {
     pub(crate) settled: Option<Duration>,
     /// Where it was quarantined.
     pub(crate) failed_in: Option<Stage>,
+    /// It holds the right to vote.
+    votes: bool,
     /// It came while the node served.
     pub(crate) admitted: bool,
 }
@@ -77,6 +85,8 @@ impl<U: Unit> Timeline<U> {
             steps: Vec::new(),
             opened: None,
             stopped: None,
+            voting: None,
+            voteless: 0,
             last: Last { loaded: None, checked: None, settled: None },
             stage: Stage::Load,
         }
@@ -89,6 +99,7 @@ impl<U: Unit> Timeline<U> {
             Transition::Unit { unit, to: None, .. } => {
                 self.units.remove(unit);
             }
+            Transition::VoteGranted { unit } => self.vote(unit, at),
             Transition::StepBegan { step } => {
                 self.steps.push(StepTimes { step: *step, start: at, end: None });
             }
@@ -97,9 +108,7 @@ impl<U: Unit> Timeline<U> {
                     last.end = Some((at, *end));
                 }
             }
-            Transition::VoteGranted { .. }
-            | Transition::CampaignGranted { .. }
-            | Transition::ServeGranted => {}
+            Transition::CampaignGranted { .. } | Transition::ServeGranted => {}
         }
     }
 
@@ -136,10 +145,13 @@ impl<U: Unit> Timeline<U> {
             let admitted = stage == Stage::Serving;
             let times = UnitTimes { waiting: at, admitted, ..UnitTimes::default() };
             self.units.insert(unit.clone(), times);
+            self.voteless += usize::from(!admitted);
         }
         let Some(times) = self.units.get_mut(unit) else { return };
         match to {
             UnitState::Waiting => {}
+            UnitState::Joining => times.joining = Some(at),
+            UnitState::Joined => times.joined = Some(at),
             UnitState::Loading => times.loading = Some(at),
             UnitState::Loaded => {
                 times.loaded = Some(at);
@@ -154,12 +166,33 @@ impl<U: Unit> Timeline<U> {
             UnitState::Waived { .. } => times.waived = Some(at),
             UnitState::Ready => times.settled = Some(at),
             UnitState::Quarantined { .. } => {
-                times.settled = Some(at);
+                // One that was ready long ago costs the start nothing now.
+                times.settled.get_or_insert(at);
                 times.failed_in = Some(times.stage_of_fault(stage));
+                if !times.votes && !times.admitted {
+                    self.voteless -= 1;
+                    self.settle_voting(at);
+                }
             }
         }
         if stage == Stage::Elect && to.is_settled() {
             self.last.settled = Some(unit.clone());
+        }
+    }
+
+    fn vote(&mut self, unit: &U, at: Duration) {
+        let Some(times) = self.units.get_mut(unit) else { return };
+        times.votes = true;
+        if !times.admitted {
+            self.voteless -= 1;
+            self.settle_voting(at);
+        }
+    }
+
+    /// Once set it stays: units that come later are no part of the start.
+    fn settle_voting(&mut self, at: Duration) {
+        if self.voteless == 0 && self.units.values().any(|times| times.votes) {
+            self.voting.get_or_insert(at);
         }
     }
 }
@@ -179,13 +212,14 @@ impl UnitTimes {
         self.settled.is_some() && self.waived.is_none() && self.failed_in != Some(Stage::Elect)
     }
 
-    /// Time in load, check and elect, up to `now` for what is under way.
-    pub(crate) fn spent(&self, now: Duration) -> [Duration; 3] {
+    /// Time in join, load, check and elect, up to `now` for what is under way.
+    pub(crate) fn spent(&self, now: Duration) -> [Duration; 4] {
         let until = self.settled.or(self.waived).unwrap_or(now);
         let span = |from: Option<Duration>, to: Option<Duration>| {
             from.map_or(Duration::ZERO, |from| to.unwrap_or(until).saturating_sub(from))
         };
         [
+            span(self.joining, self.joined),
             span(self.loading, self.loaded),
             span(self.checking, self.checked),
             span(self.electing, self.waived.or(self.settled)),

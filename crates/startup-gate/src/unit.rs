@@ -65,14 +65,21 @@ impl<U> UnitSpec<U> {
 /// How far one unit has come.
 ///
 /// ```text
-/// Waiting → Loading → Loaded → Checking → Checked → Electing → Ready
-///    │         │                  │                  │  └→ Waived → Ready
-///    └─────────┴── faults ────────┴──────────────────┴→ Quarantined
+/// Waiting ─────────────────→ Loading → Loaded → Checking → Checked → Electing → Ready
+///    └→ Joining → Joined ───────┘                             │         └→ Waived → Ready
+///  faults, in any state: → Quarantined                    barrier
 /// ```
+///
+/// [`Startup::load`](crate::Startup::load) goes straight to its loads,
+/// [`Startup::load_joined`](crate::Startup::load_joined) passes the lower row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum UnitState {
-    /// In the queue for a load slot of its lane.
+    /// In the queue for its first slot: to join if the start joins, else to load.
     Waiting,
+    /// Being joined: its vote and log are opened.
+    Joining,
+    /// Joined: votes if its log was readable; in the queue for a load slot of its lane.
+    Joined,
     /// Being loaded.
     Loading,
     /// In the queue for a check slot of its lane.
@@ -103,6 +110,8 @@ impl UnitState {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
+            Self::Joining => "joining",
+            Self::Joined => "joined",
             Self::Loading => "loading",
             Self::Loaded => "loaded",
             Self::Checking => "checking",
@@ -120,10 +129,16 @@ impl UnitState {
         matches!(self, Self::Ready | Self::Waived { .. } | Self::Quarantined { .. })
     }
 
+    /// Whether its load is not finished.
+    #[must_use]
+    pub fn is_before_loaded(&self) -> bool {
+        matches!(self, Self::Waiting | Self::Joining | Self::Joined | Self::Loading)
+    }
+
     /// Whether its load and its check are not both finished.
     #[must_use]
     pub fn is_before_barrier(&self) -> bool {
-        matches!(self, Self::Waiting | Self::Loading | Self::Loaded | Self::Checking)
+        self.is_before_loaded() || matches!(self, Self::Loaded | Self::Checking)
     }
 }
 
@@ -138,6 +153,10 @@ impl Display for UnitState {
 pub struct Counts {
     /// Units in [`UnitState::Waiting`].
     pub waiting: usize,
+    /// Units in [`UnitState::Joining`].
+    pub joining: usize,
+    /// Units in [`UnitState::Joined`].
+    pub joined: usize,
     /// Units in [`UnitState::Loading`].
     pub loading: usize,
     /// Units in [`UnitState::Loaded`].
@@ -160,8 +179,7 @@ impl Counts {
     /// All units.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.waiting
-            + self.loading
+        self.before_loaded()
             + self.loaded
             + self.checking
             + self.checked
@@ -171,9 +189,16 @@ impl Counts {
             + self.quarantined
     }
 
+    /// Units whose load is not finished, see [`UnitState::is_before_loaded`].
+    pub(crate) fn before_loaded(&self) -> usize {
+        self.waiting + self.joining + self.joined + self.loading
+    }
+
     pub(crate) fn slot(&mut self, state: &UnitState) -> &mut usize {
         match state {
             UnitState::Waiting => &mut self.waiting,
+            UnitState::Joining => &mut self.joining,
+            UnitState::Joined => &mut self.joined,
             UnitState::Loading => &mut self.loading,
             UnitState::Loaded => &mut self.loaded,
             UnitState::Checking => &mut self.checking,

@@ -1,6 +1,5 @@
 //! One node: a `serve` child process with its directory.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
@@ -35,7 +34,8 @@ pub struct Node {
     program: PathBuf,
     dir: PathBuf,
     set: Vec<String>,
-    env: BTreeMap<&'static str, String>,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     child: Option<Running>,
 }
 
@@ -50,7 +50,7 @@ struct Running {
 pub struct Stopped {
     /// Its exit code or signal.
     pub status: ExitStatus,
-    /// From the signal to the end.
+    /// From the signal, or from when its end was waited for.
     pub after: Duration,
 }
 
@@ -63,7 +63,8 @@ impl Node {
             program: config.program.clone(),
             dir,
             set: Vec::new(),
-            env: BTreeMap::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
             child: None,
         }
     }
@@ -115,6 +116,19 @@ impl Node {
         self.child.is_some()
     }
 
+    /// Gives further arguments of `serve` to all starts from now on, in place of
+    /// earlier ones; they follow those of the cluster.
+    pub fn set_arguments<S: Into<String>>(&mut self, arguments: impl IntoIterator<Item = S>) {
+        self.arguments = arguments.into_iter().map(Into::into).collect();
+    }
+
+    /// Adds variables to the environment of all starts from now on, in place of
+    /// earlier ones.
+    pub fn set_environment(&mut self, variables: &[(&str, &str)]) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.environment = variables.iter().map(owned).collect();
+    }
+
     pub(super) fn write_config(
         &mut self,
         peers: &[SocketAddr],
@@ -122,11 +136,6 @@ impl Node {
     ) -> Result<(), ClusterError> {
         set.clone_into(&mut self.set);
         config::write(&self.dir, self.id, &self.ports, peers)
-    }
-
-    /// Sets an environment variable for its next starts.
-    pub fn set_env(&mut self, name: &'static str, value: String) {
-        self.env.insert(name, value);
     }
 
     /// Starts the process.
@@ -145,13 +154,14 @@ impl Node {
         for setting in &self.set {
             command.arg("--set").arg(setting);
         }
+        command.args(&self.arguments);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with(ENV_PREFIX) {
                 command.env_remove(name);
             }
         }
         command.env_remove("NOTIFY_SOCKET");
-        command.envs(&self.env);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
         let since = Instant::now();
         let child = command.spawn().map_err(|source| self.process("start", source))?;
@@ -198,15 +208,28 @@ impl Node {
     /// # Cancel safety
     /// It may be going down.
     pub async fn terminate(&mut self, timeout: Duration) -> Result<Stopped, ClusterError> {
-        let asked = Instant::now();
         self.signal(Signal::TERM)?;
+        let stopped = self.wait_ended(timeout).await?;
+        if !stopped.status.success() {
+            let (status, log) = (stopped.status, self.log_tail());
+            return Err(ClusterError::BadEnd { id: self.id, status, log });
+        }
+        Ok(stopped)
+    }
+
+    /// Waits until the process has ended by itself, however it does.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotStopped`] when it was still up when the time is up;
+    /// then it is killed.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub async fn wait_ended(&mut self, timeout: Duration) -> Result<Stopped, ClusterError> {
+        let asked = Instant::now();
         loop {
             if let Some(status) = self.try_wait()? {
                 self.child = None;
-                if !status.success() {
-                    let log = self.log_tail();
-                    return Err(ClusterError::BadEnd { id: self.id, status, log });
-                }
                 return Ok(Stopped { status, after: asked.elapsed() });
             }
             if asked.elapsed() >= timeout {

@@ -1,4 +1,5 @@
-//! `datanode drain`: hands every leadership of one node over.
+//! `datanode drain`: takes one node out of service, the first half of a stop: it
+//! is not ready and leads nothing, and its port stays open.
 
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ struct Drained {
     leaders_before: u64,
     leaders_after: u64,
     sole_voters: u64,
+    alone: u64,
 }
 
 /// Drains the node.
@@ -52,23 +54,25 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     };
     let deadline = Instant::now() + *timeout;
     let mut drained = ask(node, undo).await?;
-    while wait && drained.leaders_after > drained.sole_voters && Instant::now() < deadline {
+    while wait && drained.leaders_after > 0 && Instant::now() < deadline {
         tokio::time::sleep(ASK_EVERY).await;
         let now = ask(node, undo).await?;
         drained = Drained { leaders_before: drained.leaders_before, ..now };
     }
     output.print(&drained, |drained| {
-        let mut rows = Rows::new(&["ENDPOINT", ">BEFORE", ">AFTER", ">SOLE VOTERS"]);
+        let mut rows =
+            Rows::new(&["ENDPOINT", ">BEFORE", ">AFTER", ">SOLE VOTERS", ">OTHERS AWAY"]);
         rows.push([
             drained.endpoint.clone(),
             drained.leaders_before.to_string(),
             drained.leaders_after.to_string(),
             drained.sole_voters.to_string(),
+            drained.alone.to_string(),
         ]);
         rows
     })?;
-    let left = drained.leaders_after.saturating_sub(drained.sole_voters);
-    if wait && left > 0 {
+    if wait && drained.leaders_after > 0 {
+        let left = drained.leaders_after;
         return Err(anyhow::anyhow!("the node still leads {left} partitions").into());
     }
     Ok(())
@@ -81,5 +85,6 @@ async fn ask(node: &AdminClient, undo: bool) -> Result<Drained, Failure> {
         leaders_before: answer.leaders_before,
         leaders_after: answer.leaders_after,
         sole_voters: answer.sole_voters,
+        alone: answer.alone,
     })
 }

@@ -1,6 +1,6 @@
 //! `datanode startup`: the report of a start, or following one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use datanode_client::proto::{StageReport, StartupReport, UnitReport};
 use serde::Serialize;
@@ -10,13 +10,16 @@ use super::words;
 use crate::Failure;
 use crate::output::{Format, Output, Rows, millis};
 
+/// A follower is told of progress within a stage so often.
+const LINE_EVERY: Duration = Duration::from_secs(1);
+
 /// Arguments of `datanode startup`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Follow the start until the gate is open; with JSON, a report a line.
     #[arg(long)]
     watch: bool,
-    /// How long to wait for an answer.
+    /// How long to wait for an answer; with --watch, for a node that is not up.
     #[arg(long, default_value = "5s", value_name = "DURATION")]
     timeout: humantime::Duration,
     #[command(flatten)]
@@ -37,6 +40,8 @@ struct Report {
     waived: Vec<Unit>,
     critical_path: String,
     gate_overhead_ms: f64,
+    /// Since when all partitions vote and append.
+    voting_ms: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,33 +77,58 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         return epilogue(output, &report);
     }
     let mut reports = client.watch_startup();
-    let mut shown = String::new();
+    let mut shown = Shown::default();
     while let Some(report) = reports.next().await? {
         let report = Report::from(report);
-        let line = progress(&report);
-        // The report changes with each unit; the line for people does not.
-        if output.format == Format::Json || line != shown {
-            output.print_line(&report, |_| line.clone())?;
-            shown = line;
-        }
-        if report.ready && output.format == Format::Table {
+        if output.format == Format::Json {
+            output.print_line(&report, |_| String::new())?;
+        } else if report.ready {
             output.print(&report, stages)?;
             epilogue(output, &report)?;
+        } else if let Some(line) = shown.next(&report) {
+            output.print_line(&report, |_| line)?;
         }
     }
     Ok(())
 }
 
-/// `load 312/1024`, for the stage that runs.
+/// What a follower has read so far.
+#[derive(Default)]
+struct Shown {
+    stage: &'static str,
+    line: String,
+    at: Option<Instant>,
+}
+
+impl Shown {
+    /// The line to print now: at once for another stage, else not too often,
+    /// since the report changes with each partition.
+    fn next(&mut self, report: &Report) -> Option<String> {
+        let line = progress(report);
+        let due = self.at.is_none_or(|at| at.elapsed() >= LINE_EVERY);
+        if report.stage == self.stage && (line == self.line || !due) {
+            return None;
+        }
+        *self = Self { stage: report.stage, line: line.clone(), at: Some(Instant::now()) };
+        Some(line)
+    }
+}
+
+/// `load 312/1024: partition 7 loading`, for the stage that runs.
 fn progress(report: &Report) -> String {
     let current = report.stages.iter().rev().find(|stage| stage.stage == report.stage);
-    match (report.ready_ms, current) {
-        (Some(ready_ms), _) => format!("open after {}", millis(ready_ms)),
-        (None, Some(stage)) => {
-            format!("{} {}/{}", stage.stage, stage.units_done, stage.units_total)
-        }
-        (None, None) => report.stage.to_owned(),
+    let (Some(stage), false) = (current, report.ready) else {
+        return match report.ready_ms {
+            Some(ready_ms) if report.ready => format!("open after {}", millis(ready_ms)),
+            _ => report.stage.to_owned(),
+        };
+    };
+    let passed = stage.units_done + stage.units_failed + stage.units_waived;
+    let mut line = format!("{} {passed}/{}", stage.stage, stage.units_total);
+    if let Some(first) = report.blocking.first() {
+        line += &format!(": partition {} {}", first.unit, first.reason);
     }
+    line
 }
 
 fn stages(report: &Report) -> Rows {
@@ -124,6 +154,7 @@ fn epilogue(output: Output, report: &Report) -> Result<(), Failure> {
         return Ok(());
     }
     let mut lines = vec![String::new(), progress(report)];
+    lines.extend(report.voting_ms.map(|ms| format!("all partitions vote after {}", millis(ms))));
     if !report.critical_path.is_empty() {
         lines.push(report.critical_path.clone());
     }
@@ -135,10 +166,15 @@ fn epilogue(output: Output, report: &Report) -> Result<(), Failure> {
     ];
     for (what, units) in lists {
         for unit in units {
-            let took = unit.end_ms.map(|end| millis(end - unit.start_ms)).unwrap_or_default();
-            let line =
-                format!("{what}: partition {} {} {took} {}", unit.unit, unit.stage, unit.reason);
-            lines.push(line.trim_end().to_owned());
+            let mut line = format!("{what}: partition {} {}", unit.unit, unit.stage);
+            // Of a partition that went bad later it would be how long it served.
+            if let Some(end_ms) = unit.end_ms.filter(|_| what == "slowest") {
+                line += &format!(" {}", millis(end_ms - unit.start_ms));
+            }
+            if !unit.reason.is_empty() {
+                line += &format!(": {}", unit.reason);
+            }
+            lines.push(line);
         }
     }
     for line in lines {
@@ -161,6 +197,7 @@ impl From<StartupReport> for Report {
             waived: units(report.waived),
             critical_path: report.critical_path,
             gate_overhead_ms: report.gate_overhead_ms,
+            voting_ms: report.voting_ms,
         }
     }
 }

@@ -208,6 +208,13 @@ const SECTIONS: &[Section] = &[
                 "Without a leader for a random time between the two, a replica campaigns. The first\n\
                  is at least twice the heartbeat interval.",
             ),
+            key(
+                "hand_back_rate",
+                Kind::Number,
+                "100",
+                "Leaderships a second that this node gives back to nodes that returned and are to have\n\
+                 them (the first replica of a partition). At most 10000; 0: they stay where they are.",
+            ),
         ],
     },
     Section {

@@ -16,6 +16,7 @@ const HEARTBEAT_MIN: Interval = Interval::ms(10);
 const MESSAGE_MIN: Size = Size(64 << 10);
 const MESSAGE_MAX: Size = Size::mib(64);
 const LOAD_CONCURRENCY_MAX: usize = 1024;
+const HAND_BACK_RATE_MAX: u32 = 10_000;
 
 /// Everything that is wrong; empty when the node can run with it.
 pub(super) fn problems(config: &Config) -> Vec<KeyProblem> {
@@ -199,6 +200,13 @@ fn limits(config: &Config, found: &mut Problems) {
             &["startup.load_concurrency"],
             format!("({}) is above {LOAD_CONCURRENCY_MAX}", config.startup.load_concurrency),
             "use 0 to let cores and disks decide",
+        );
+    }
+    if config.raft.hand_back_rate > HAND_BACK_RATE_MAX {
+        found.add(
+            &["raft.hand_back_rate"],
+            format!("({}) is above {HAND_BACK_RATE_MAX}", config.raft.hand_back_rate),
+            "100 a second is the default",
         );
     }
 }

@@ -70,6 +70,8 @@ pub(super) struct RestartRow {
     client_errors: u64,
     reads: u64,
     writes: u64,
+    /// What the time of the start went into, by the node's own report.
+    critical_path: String,
 }
 
 impl RestartRow {
@@ -79,6 +81,7 @@ impl RestartRow {
         led: u64,
         restart: Restart,
         window: Window,
+        critical_path: String,
     ) -> Self {
         let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
         Self {
@@ -91,6 +94,7 @@ impl RestartRow {
             client_errors: window.client_errors,
             reads: window.reads,
             writes: window.writes,
+            critical_path,
         }
     }
 }
@@ -167,6 +171,10 @@ impl Report {
             ]);
         }
         rows.write(&mut out)?;
+        for (at, row) in self.restarts.iter().enumerate() {
+            let gap = if at == 0 { "\n" } else { "" };
+            writeln!(out, "{gap}node {} after {}: {}", row.node, row.signal, row.critical_path)?;
+        }
         let Self { mismatches, client_errors, load_extents, .. } = self;
         writeln!(out, "\n{load_extents} extents written under load, all read back")?;
         writeln!(out, "{mismatches} mismatches, {client_errors} client errors")?;

@@ -50,5 +50,6 @@ async fn restart(
     tokio::time::sleep(SETTLE).await;
     let window = load.recorder.close().await;
     note.finish();
-    Ok(RestartRow::new(id, signal.name(), led, restart, window))
+    let report = cluster.startup(id).await.map_err(anyhow::Error::from)?;
+    Ok(RestartRow::new(id, signal.name(), led, restart, window, report.critical_path))
 }

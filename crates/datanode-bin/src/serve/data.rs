@@ -12,8 +12,10 @@ use crate::config::Config;
 use crate::{Exit, Failure};
 
 /// Test aid: each load of a partition takes so many milliseconds longer, so
-/// that tests meet a node that is still loading.
+/// that tests meet a node that is still loading; `1:100` slows disk 1 only.
 const TEST_LOAD_DELAY: &str = "DATANODE_TEST_LOAD_DELAY_MS";
+/// Test aid: each check of a partition takes so many milliseconds longer.
+const TEST_CHECK_DELAY: &str = "DATANODE_TEST_CHECK_DELAY_MS";
 
 /// What the store is told.
 ///
@@ -30,16 +32,39 @@ pub(super) fn store_config(plan: &Plan) -> Result<StoreConfig, Failure> {
         node_id: config.node_id,
         disks: config.disk.iter().map(disk).collect(),
         accept_lost_disk: plan.accept_degraded,
-        inject_load_delay: test_load_delay()?,
+        inject_load_delay: test_load_delay(config.disk.len())?,
     })
 }
 
-fn test_load_delay() -> Result<Duration, Failure> {
-    let Ok(text) = std::env::var(TEST_LOAD_DELAY) else { return Ok(Duration::ZERO) };
-    let ms = text.parse().map_err(|_| {
-        Failure::usage(format!("{TEST_LOAD_DELAY} is {text:?}, not a number of milliseconds"))
+/// How much longer a load takes, disk by disk.
+fn test_load_delay(disks: usize) -> Result<Vec<Duration>, Failure> {
+    let Ok(text) = std::env::var(TEST_LOAD_DELAY) else { return Ok(Vec::new()) };
+    let Some((disk, ms)) = text.split_once(':') else {
+        return Ok(vec![test_delay(TEST_LOAD_DELAY, &text)?; disks]);
+    };
+    let disk: Option<usize> = disk.parse().ok().filter(|disk| *disk < disks);
+    let disk = disk.ok_or_else(|| {
+        Failure::usage(format!("{TEST_LOAD_DELAY} is {text:?}, and there is no such disk"))
     })?;
-    tracing::warn!(ms, "{TEST_LOAD_DELAY} slows each load down: for tests only");
+    let mut delays = vec![Duration::ZERO; disk + 1];
+    delays[disk] = test_delay(TEST_LOAD_DELAY, ms)?;
+    Ok(delays)
+}
+
+/// How much longer the check of a partition takes.
+///
+/// # Errors
+/// The test aid is set to something that is no number.
+pub(super) fn test_check_delay() -> Result<Duration, Failure> {
+    let text = std::env::var(TEST_CHECK_DELAY).ok();
+    text.map_or(Ok(Duration::ZERO), |text| test_delay(TEST_CHECK_DELAY, &text))
+}
+
+fn test_delay(name: &str, text: &str) -> Result<Duration, Failure> {
+    let ms = text
+        .parse()
+        .map_err(|_| Failure::usage(format!("{name}: {text:?} is no number of milliseconds")))?;
+    tracing::warn!(ms, "{name} slows the start down: for tests only");
     Ok(Duration::from_millis(ms))
 }
 

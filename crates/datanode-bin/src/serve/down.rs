@@ -1,6 +1,7 @@
 //! The way down: hand over, close, flush, unload. In order when there is time,
 //! at once when there is none; acknowledged writes survive both.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -10,9 +11,11 @@ use raft_glue::PartitionHost;
 use rpc_server::{AdminPort, ClientPortServing, NodeContext, PeerPort};
 use startup_gate::state::Flush;
 use startup_gate::{Down, Serving};
+use tokio_util::sync::CancellationToken;
 
+use super::owner::Owner;
 use super::signals::Signals;
-use crate::{Exit, Failure};
+use crate::{Exit, Failure, progress};
 
 /// What has to be taken apart, the client port aside.
 pub(super) struct Parts {
@@ -23,8 +26,9 @@ pub(super) struct Parts {
     pub(super) admin: AdminPort,
 }
 
-/// Takes a serving node down: readiness off and notice, leaderships over to
-/// others, the port closed, the store flushed and closed.
+/// Lets a node serve until it is told to stop, and takes it down: readiness off
+/// and notice, leaderships over to others, the port closed, the store flushed and
+/// closed.
 ///
 /// # Errors
 /// It was forced: a second signal, or `shutdown.timeout`.
@@ -35,25 +39,21 @@ pub(super) async fn serving(
     times: Times,
     signals: &Signals,
 ) -> Result<(), Failure> {
+    let telling = telling(&parts);
+    let owner = Owner {
+        host: parts.host.clone(),
+        notice: times.notice,
+        orders: parts.context.take_orders(),
+        stop: signals.stop.clone(),
+    };
     let in_order = async {
-        let down = serving.drain(tokio::time::sleep(times.notice)).await;
-        let host = parts.host.clone();
-        let down = down.hand_over(async move {
-            let outcome = host.drain().await;
-            tracing::info!(
-                before = outcome.before,
-                after = outcome.after,
-                sole_voters = outcome.sole_voters.len(),
-                "leaderships handed over"
-            );
-        });
-        let down = down.await;
+        let down = owner.serve(serving).await;
         // Endless streams (watches) would keep the port open for ever.
         parts.context.closing().cancel();
         let down = down.close(client.close()).await;
         unload(down, parts).await;
     };
-    within(times, signals, in_order).await
+    within(times, signals, signals.stop.clone(), in_order, telling).await
 }
 
 /// Takes a node down whose start failed or was cancelled: it serves nobody.
@@ -64,7 +64,14 @@ pub(super) async fn unopened(
     signals: &Signals,
 ) -> Result<(), Failure> {
     parts.context.closing().cancel();
-    within(times, signals, unload(down, parts)).await
+    let telling = telling(&parts);
+    let began = CancellationToken::new();
+    began.cancel();
+    within(times, signals, began, unload(down, parts), telling).await
+}
+
+fn telling(parts: &Parts) -> impl Future<Output = Infallible> + use<> {
+    progress::show_down(parts.context.gate().clone(), parts.host.clone())
 }
 
 async fn unload(down: Down<PartitionId, Flush>, parts: Parts) {
@@ -102,15 +109,27 @@ pub(super) struct Times {
     pub(super) timeout: Duration,
 }
 
+/// Bounds the way down; its time runs from `began` on.
 async fn within(
     times: Times,
     signals: &Signals,
+    began: CancellationToken,
     in_order: impl Future<Output = ()>,
+    telling: impl Future<Output = Infallible>,
 ) -> Result<(), Failure> {
+    let too_late = async {
+        began.cancelled().await;
+        tokio::time::sleep(times.notice + times.timeout).await;
+    };
+    let telling = async {
+        began.cancelled().await;
+        telling.await
+    };
     let why = tokio::select! {
         () = in_order => return Ok(()),
+        never = telling => match never {},
         () = signals.stop_now.cancelled() => "a second signal",
-        () = tokio::time::sleep(times.notice + times.timeout) => "shutdown.timeout",
+        () = too_late => "shutdown.timeout",
     };
     Err(forced(why))
 }

@@ -1,16 +1,19 @@
 //! The start-up gate as the configuration wants it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use partition_types::PartitionId;
-use raft_glue::PartitionHost;
+use raft_glue::{Opened, PartitionHost, Want};
 use startup_gate::{
-    Change, Concurrency, Config as GateConfig, DownDeadlines, Observer, Policy, TracingObserver,
-    Transition, UnitState,
+    Change, Concurrency, Config as GateConfig, DownDeadlines, Handle, Observer, Policy, Priority,
+    Stage, TracingObserver, Transition, UnitFault, UnitState,
 };
+use tracing::Span;
 
 use super::node::Plan;
 use crate::config;
+use crate::systemd::Patience;
 
 /// Loads of one disk at once, when cores and disks decide: enough to keep a
 /// disk's queue busy, few enough not to starve the first partitions.
@@ -57,8 +60,44 @@ fn concurrency(wanted: usize) -> Concurrency {
     Concurrency::new(per_disk, OVERALL_MAX)
 }
 
-/// Who is told of every transition: the log, and the host, which fences what
-/// was quarantined.
+/// A partition that was written to this recently is likely to be used first.
+const HOT: Duration = Duration::from_secs(10 * 60);
+
+/// Takes partitions earlier that other nodes, or clients by way of them, wait
+/// for: first of all those whose quorum may need this node.
+pub(super) fn load_wanted_first(host: &PartitionHost, gate: &Handle<PartitionId>) {
+    let gate = gate.clone();
+    host.on_wanted(move |id, want| {
+        let priority = match want {
+            Want::Quorum => Priority::QUORUM,
+            Want::Awaited => Priority::AWAITED,
+        };
+        gate.raise(&id, priority);
+    });
+}
+
+/// Takes a partition earlier that was busy when the node went down.
+pub(super) fn load_hot_early(gate: &Handle<PartitionId>, opened: &Opened) {
+    let written = UNIX_EPOCH + Duration::from_millis(opened.written_at_ms());
+    // A clock that went back makes it hot, which does no harm.
+    if SystemTime::now().duration_since(written).is_ok_and(|age| age > HOT) {
+        return;
+    }
+    gate.raise(&opened.id(), Priority::HOT);
+}
+
+/// What systemd has to be patient with.
+pub(super) fn patience(plan: &Plan) -> Patience {
+    let config::Config { startup, shutdown, .. } = &plan.config;
+    Patience {
+        stall: startup.stall_timeout.0,
+        elect: startup.elect_timeout.0,
+        down: shutdown.notice.0 + shutdown.timeout.0,
+    }
+}
+
+/// Who is told of every transition: the log, the spans of the stages, and the
+/// host, which fences what was quarantined.
 pub(super) fn observers(host: Arc<OnceLock<PartitionHost>>) -> Vec<Arc<dyn Observer<PartitionId>>> {
     let fence = move |change: &Change<PartitionId>| {
         let Transition::Unit { unit, to: Some(UnitState::Quarantined { fault }), .. } =
@@ -70,5 +109,41 @@ pub(super) fn observers(host: Arc<OnceLock<PartitionHost>>) -> Vec<Arc<dyn Obser
             host.quarantine(*unit, fault.to_string());
         }
     };
-    vec![Arc::new(TracingObserver), Arc::new(fence)]
+    vec![Arc::new(TracingObserver), Arc::new(StageSpans::begin()), Arc::new(fence)]
+}
+
+/// The way back: what the host finds bad, at whatever time, is quarantined in
+/// the gate too, so that the report, the pages and the metrics tell of it. The
+/// two tell each other, and each ignores what it knows, so it ends there.
+pub(super) fn hear_of_quarantines(host: &PartitionHost, gate: Handle<PartitionId>) {
+    host.on_quarantine(move |id, cause| {
+        // A check tells the gate by itself, with the kind of its fault.
+        if gate.state_of(&id) != Some(UnitState::Checking) {
+            gate.quarantine(&id, UnitFault::failed(cause));
+        }
+    });
+}
+
+/// A span for each stage on the way up, from its beginning to its end.
+struct StageSpans(Mutex<Option<Span>>);
+
+impl StageSpans {
+    /// The gate begins with *load*.
+    fn begin() -> Self {
+        Self(Mutex::new(Some(stage_span(Stage::Load))))
+    }
+}
+
+impl Observer<PartitionId> for StageSpans {
+    fn on_change(&self, change: &Change<PartitionId>) {
+        if let Transition::Stage { to, .. } = change.transition {
+            let next = to.is_starting().then(|| stage_span(to));
+            // Closing the last one writes a line, which takes no lock of ours.
+            *self.0.lock().expect("no panics under it") = next;
+        }
+    }
+}
+
+fn stage_span(stage: Stage) -> Span {
+    tracing::debug_span!(target: "startup_gate", parent: None, "stage", %stage)
 }

@@ -4,7 +4,7 @@
 
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use partition_store::Store;
@@ -33,6 +33,8 @@ pub(super) struct Plan {
     pub(super) make_first_partition: bool,
     /// The zero of the report's times.
     pub(super) process_start: Instant,
+    /// Test aid: how much longer the check of a partition takes.
+    pub(super) test_check_delay: Duration,
 }
 
 impl Plan {
@@ -65,7 +67,8 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         "starting"
     );
-    tokio::spawn(systemd::follow(gate.clone()));
+    let stop = signals.stop.clone();
+    tokio::spawn(systemd::follow(gate.clone(), stop, gate::patience(&plan)));
     let bar = tokio::spawn(progress::show(gate.clone()));
     let opening = gate.span("open disks");
     // A first signal waits for it: it is short, and half an opening is no
@@ -80,6 +83,7 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
     let (host, peer) = join(&plan, &context, &store, local).await?;
     // Only ever set here.
     let _ = fence.set(host.clone());
+    gate::hear_of_quarantines(&host, gate.clone());
     let parts = Parts { context, host, store, peer, admin };
     let up = {
         let mut climbing = pin!(climb(startup, &plan, &parts, first, client));
@@ -98,7 +102,6 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
             // The bar's last state is gone from the screen by now.
             let _ = bar.await;
             tracing::info!("{}", gate.report().critical_path);
-            signals.stop.cancelled().await;
             down::serving(serving, port, parts, plan.times(), &signals).await
         }
         Err(error) => {
@@ -122,6 +125,7 @@ async fn join(
     let host_config = HostConfig {
         heartbeat_interval: plan.config.raft.heartbeat_interval.0,
         election_timeout: (shortest.0, longest.0),
+        hand_back_rate: plan.config.raft.hand_back_rate,
         ..HostConfig::new(plan.config.node_id, local)
     };
     host_config.validate().map_err(Failure::usage)?;
@@ -145,21 +149,32 @@ async fn climb(
     let manifest = parts.store.manifest();
     let units =
         manifest.into_iter().map(|entry| UnitSpec::new(entry.partition_id).lane(entry.disk));
-    let (loader, checker) = (parts.host.clone(), parts.host.clone());
-    let verify = verify(plan.config.startup.verify);
-    let loaded = startup.load(
+    let (joiner, loader, checker) = (parts.host.clone(), parts.host.clone(), parts.host.clone());
+    let (verify, delay) = (verify(plan.config.startup.verify), plan.test_check_delay);
+    let gate = startup.handle();
+    gate::load_wanted_first(&parts.host, &gate);
+    let loaded = startup.load_joined(
         units,
         move |ticket| {
+            let (host, gate) = (joiner.clone(), gate.clone());
+            async move {
+                let opened = host.open(*ticket.unit()).await.map_err(load_fault)?;
+                gate::load_hot_early(&gate, &opened);
+                let right = ticket.log_readable()?;
+                host.join(opened, right).await.map_err(load_fault)
+            }
+        },
+        move |ticket, ()| {
             let host = loader.clone();
             async move {
-                let id = *ticket.unit();
-                let right = ticket.log_readable()?;
-                host.load(id, right).await.map_err(load_fault)
+                let progress = ticket.progress();
+                host.load(*ticket.unit(), || progress.tick()).await.map_err(load_fault)
             }
         },
         move |ticket, _loaded| {
             let host = checker.clone();
             async move {
+                tokio::time::sleep(delay).await;
                 let checked = host.check(*ticket.unit(), verify).await;
                 checked.map_err(|fault| UnitFault::corrupt(fault.what))
             }
@@ -196,6 +211,9 @@ async fn confirm(
     id: PartitionId,
     first: Option<&FirstPartition>,
 ) -> Result<(), NotConfirmed> {
+    if let Some(cause) = host.get(id).and_then(|partition| partition.cause()) {
+        return Err(UnitFault::failed(cause).into());
+    }
     if let Some(first) = first.filter(|first| first.id == id) {
         let made = host.initialize(id, first.members.clone()).await;
         made.map_err(|error| NotConfirmed::pending(error.to_string()))?;

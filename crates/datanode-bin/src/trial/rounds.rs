@@ -106,7 +106,7 @@ pub(super) async fn run(
     let ids: Vec<u64> = cluster.nodes().iter().map(|node| node.id()).collect();
     if let Some(ms) = plan.load_delay_ms {
         for id in &ids {
-            cluster.node_mut(*id).set_env(LOAD_DELAY, ms.to_string());
+            cluster.node_mut(*id).set_environment(&[(LOAD_DELAY, &ms.to_string())]);
         }
     }
     let at_first: BTreeMap<u64, u64> = leaders(cluster).await?.into_iter().collect();

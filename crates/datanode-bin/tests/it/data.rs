@@ -77,9 +77,12 @@ async fn an_upload_of_any_size_is_whole_or_not_there() {
         assert!(read == data, "{len} bytes through node {node}");
     }
     let other = nodes.partitions[1];
+    // Held until the end: a source whose writer is gone is at its end, and a
+    // connection that has not seen the cancellation yet would say so.
+    let mut sources = Vec::new();
     for node in 1..=3 {
         for len in [0, 1, 3 << 20] {
-            cancelled_upload(&nodes.client_of(node), other, bytes(len)).await;
+            sources.push(cancelled_upload(&nodes.client_of(node), other, bytes(len)).await);
         }
     }
     // The last reset may still be on its way.
@@ -88,13 +91,18 @@ async fn an_upload_of_any_size_is_whole_or_not_there() {
     nodes.stop().await;
 }
 
-/// Sends some bytes of an upload, never the end, and goes away.
-async fn cancelled_upload(client: &Client, partition: PartitionId, data: Bytes) {
+/// Sends some bytes of an upload, never the end, and goes away. Gives what the
+/// end would come from.
+async fn cancelled_upload(
+    client: &Client,
+    partition: PartitionId,
+    data: Bytes,
+) -> tokio::io::DuplexStream {
     let (mut sink, source) = tokio::io::duplex(data.len().max(1));
     tokio::io::AsyncWriteExt::write_all(&mut sink, &data).await.unwrap();
     let source = source.take(u64::MAX);
     let upload = client.upload_once(partition, source);
     let went_away = tokio::time::timeout(std::time::Duration::from_millis(300), upload).await;
     assert!(went_away.is_err(), "it ended although its source did not: {went_away:?}");
-    drop(sink);
+    sink
 }

@@ -51,6 +51,10 @@ fn stores_a_tree_and_restarts_every_node_without_an_error() {
     for row in restarts {
         assert!(row["ready_ms"].as_f64().unwrap() > 0.0, "{row}");
         assert!(row["max_latency_ms"].as_f64().unwrap() > 0.0, "{row}");
+        let path = row["critical_path"].as_str().unwrap();
+        assert!(path.starts_with("listening after ") && path.contains("load "), "{row}");
+        assert!(stdout.contains(&format!("node {} after ", row["node"])), "{stdout}");
+        assert!(stdout.matches(path).count() >= 2, "in the table too: {stdout}");
     }
     // The directory was named, so it stays; nobody holds its lock any more.
     for node in 1..=3 {

@@ -4,15 +4,27 @@
 #![allow(clippy::cast_possible_truncation, reason = "patterns of bytes, and small counts")]
 
 mod config;
+mod damage;
 mod fixture;
 mod node;
+mod probe;
 
 mod serve;
+mod signals_seen;
+
+mod cold;
+mod disks;
+mod gate;
+mod quarantine;
+mod signals;
+mod wiped;
 
 mod bad_input;
 mod commands;
 mod data;
 mod demo;
+mod drain;
 mod foreign;
 mod kill;
 mod roll;
+mod trial;

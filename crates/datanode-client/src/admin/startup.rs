@@ -1,6 +1,7 @@
 //! Following a start.
 
 use datanode_proto::v1;
+use tokio::time::sleep;
 use tonic::Streaming;
 
 use super::AdminClient;
@@ -26,7 +27,8 @@ impl AdminClient {
 
 impl StartupWatch {
     /// The next report; `None` after the one of an open gate. A watch that
-    /// breaks, because the node starts over, is taken up again.
+    /// ends before that, because the node goes down or starts over, is taken up
+    /// again after a pause.
     ///
     /// # Errors
     /// [`Error`] when the node does not answer within
@@ -55,9 +57,9 @@ impl StartupWatch {
                 // It ends with an open gate, or because the node went away.
                 Ok(None) | Err(_) => {
                     self.reports = None;
-                    let report = self.client.startup().await?;
-                    self.done = report.ready;
-                    return Ok(Some(report));
+                    // A node on its way down ends every watch at once, until it
+                    // is gone.
+                    sleep(self.client.core.config.back_off_max).await;
                 }
             }
         }

@@ -34,7 +34,7 @@ impl Node {
             node_id: node(1),
             disks: (0..self.disks).map(disk).collect(),
             accept_lost_disk: false,
-            inject_load_delay: Duration::ZERO,
+            inject_load_delay: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Partitions come and go: what the manifest says, and what is left of them.
 
-use partition_store::{LoadError, Store};
+use partition_store::{LoadError, Store, Verify};
 use partition_types::{Command, Entry, ExtentId, Op, Payload, Vote};
 
 use crate::fixture::{Node, SOON, append, entries, entry, log_id, members, partition, wait};
@@ -200,4 +200,63 @@ fn appends_stop_at_the_reserve() {
     let vote = Vote { term: 1, voted_for: None, committed: false };
     wait(replica.log().save_vote(vote)).unwrap();
     assert!(store.delete(partition(1)).unwrap());
+}
+
+#[test]
+fn a_check_beside_writing_finds_no_fault_that_is_not_there() {
+    let node = Node::new(1);
+    let (store, replica) = node.open_with(1);
+    let checks = std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            for round in 0..80 {
+                let first = round * 8;
+                let some: Vec<_> = (first..first + 8).map(|at| entry(1, at, 2000)).collect();
+                append(replica.log(), some.clone());
+                wait(replica.state().apply(some)).unwrap();
+                // What a node does all the time: flush, and purge up to there.
+                wait(replica.state().flush()).unwrap();
+                wait(replica.log().purge(log_id(1, first + 7))).unwrap();
+            }
+        });
+        let mut checks = 0;
+        while !writing.is_finished() {
+            replica.check([Verify::None, Verify::Sample, Verify::Full][checks % 3]).unwrap();
+            checks += 1;
+        }
+        writing.join().unwrap();
+        checks
+    });
+    assert!(checks > 10, "{checks} checks");
+    store.close().unwrap();
+}
+
+#[test]
+fn a_state_catches_up_with_its_log_after_a_crash() {
+    let node = Node::new(1);
+    let (store, replica) = node.open_with(1);
+    let all: Vec<_> = (0..60).map(|at| entry(1, at, 100_000)).collect();
+    append(replica.log(), all[..20].to_vec());
+    wait(replica.state().apply(all[..20].to_vec())).unwrap();
+    wait(replica.state().flush()).unwrap();
+    replica.log().save_committed(Some(log_id(1, 49)));
+    append(replica.log(), all[20..].to_vec());
+    wait(replica.state().apply(all[20..50].to_vec())).unwrap();
+    drop((replica, store));
+
+    let store = node.open();
+    let replica = store.load(partition(1)).unwrap();
+    assert_eq!(replica.state().applied(), Some(log_id(1, 19)), "as the flush left it");
+    assert_eq!(replica.written_at_ms(), 1019);
+    let recovered = wait(replica.recovered()).unwrap();
+    assert_eq!(recovered.applied, Some(log_id(1, 49)), "what is known to be committed");
+    let mut pieces = 0;
+    while let Some(last) = wait(replica.replay_piece(log_id(1, 49))).unwrap() {
+        assert_eq!(replica.state().applied(), Some(last));
+        pieces += 1;
+    }
+    assert!(pieces >= 1);
+    assert_eq!(replica.state().applied(), Some(log_id(1, 49)), "and no further");
+    assert_eq!(wait(replica.recovered()).unwrap(), recovered);
+    replica.check(Verify::Full).unwrap();
+    store.close().unwrap();
 }

@@ -14,7 +14,9 @@ use partition_types::{
 };
 use raft_glue::{HostConfig, Partition, PartitionHost, ProposeError, Verify};
 use startup_gate::state::Load;
-use startup_gate::{Config, NodeFault, NotConfirmed, Serving, Startup, UnitFault, UnitSpec};
+use startup_gate::{
+    Config, LoadTicket, NodeFault, NotConfirmed, Serving, Startup, UnitFault, UnitSpec,
+};
 use tempfile::TempDir;
 
 use crate::net::Net;
@@ -43,14 +45,32 @@ pub(crate) struct Node {
 pub(crate) struct Cluster {
     pub(crate) net: Arc<Net>,
     dir: TempDir,
+    /// Of the nodes that are booted from now on.
+    pub(crate) hand_back_rate: u32,
     pub(crate) nodes: BTreeMap<u64, Node>,
+    /// Slows the loads of nodes that are opened from now on.
+    pub(crate) load_delay: Duration,
+    /// Of nodes that are opened from now on.
+    pub(crate) election: (Duration, Duration),
 }
 
 impl Cluster {
     /// Starts nodes 1 to `count`, all at the same time.
     pub(crate) async fn start(count: u64) -> Self {
+        Self::start_with(count, ELECTION).await
+    }
+
+    /// Likewise, with other election timeouts.
+    pub(crate) async fn start_with(count: u64, election: (Duration, Duration)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Self { net: Arc::default(), dir, nodes: BTreeMap::new() };
+        let mut cluster = Self {
+            net: Arc::default(),
+            dir,
+            hand_back_rate: 100,
+            nodes: BTreeMap::new(),
+            load_delay: Duration::ZERO,
+            election,
+        };
         cluster.boot(1..=count).await;
         cluster
     }
@@ -71,11 +91,7 @@ impl Cluster {
                 units,
                 move |ticket| {
                     let host = load.clone();
-                    async move {
-                        let id = *ticket.unit();
-                        let right = ticket.log_readable()?;
-                        host.load(id, right).await.map_err(UnitFault::corrupt)
-                    }
+                    async move { load_one(&host, ticket).await }
                 },
                 move |ticket, _loaded| {
                     let host = check.clone();
@@ -128,7 +144,8 @@ impl Cluster {
         .await;
         let config = HostConfig {
             heartbeat_interval: HEARTBEAT,
-            election_timeout: ELECTION,
+            election_timeout: self.election,
+            hand_back_rate: self.hand_back_rate,
             ..HostConfig::new(node(id), member(id, &store))
         };
         let host = PartitionHost::new(config, store.clone(), self.net.wire(node(id)));
@@ -142,7 +159,7 @@ impl Cluster {
             node_id: node(id),
             disks: vec![DiskConfig { path: self.path(id), reserve_bytes: 0 }],
             accept_lost_disk: false,
-            inject_load_delay: Duration::ZERO,
+            inject_load_delay: vec![self.load_delay],
         }
     }
 
@@ -161,6 +178,14 @@ impl Cluster {
         host.shutdown().await;
         drop(host);
         tokio::task::spawn_blocking(move || store.close()).await.unwrap().unwrap();
+    }
+
+    /// Ends a node as a crash would: what was not durable is gone.
+    pub(crate) async fn crash(&mut self, id: u64) {
+        let node = self.nodes.remove(&id).unwrap();
+        self.net.disconnect(node.id);
+        node.host.shutdown().await;
+        drop(node);
     }
 
     /// Stops a node and empties its disk: its next life is another one.
@@ -217,6 +242,18 @@ impl Cluster {
         })
         .await
     }
+}
+
+/// All that the stage load does for one partition.
+pub(crate) async fn load_one(
+    host: &PartitionHost,
+    ticket: LoadTicket<PartitionId>,
+) -> Result<(), UnitFault> {
+    let opened = host.open(*ticket.unit()).await.map_err(UnitFault::corrupt)?;
+    let id = opened.id();
+    let right = ticket.log_readable()?;
+    host.join(opened, right).await.map_err(UnitFault::corrupt)?;
+    host.load(id, || ()).await.map(drop).map_err(UnitFault::corrupt)
 }
 
 pub(crate) fn gate(_store: &Store) -> Startup<PartitionId, Load> {

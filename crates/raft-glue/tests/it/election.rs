@@ -1,8 +1,9 @@
 //! Verified leaders, and who campaigns when nobody leads.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, ELECTION, eventually, node, write};
+use crate::cluster::{Cluster, ELECTION, eventually, node, partition, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cold_start_elects_the_preferred_replicas() {
@@ -56,7 +57,8 @@ async fn a_remembered_leader_is_no_leader() {
     // One of three up: whoever its persisted vote names, nobody leads.
     let (store, host) = cluster.open(2).await;
     let admitted = admitted(id).await;
-    host.load(id, admitted.vote).await.unwrap();
+    host.join(host.open(id).await.unwrap(), admitted.vote).await.unwrap();
+    host.load(id, || ()).await.unwrap();
     host.unfence(admitted.campaign);
     let replica = host.get(id).unwrap();
     assert_eq!(replica.leader(), None);
@@ -79,6 +81,58 @@ async fn a_remembered_leader_is_no_leader() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_call_a_peer_asks_about_all_shared_partitions() {
+    const PARTITIONS: u64 = 30;
+    let mut cluster = Cluster::start(3).await;
+    let mut ids = Vec::new();
+    for id in 1..=PARTITIONS {
+        ids.push(cluster.create(id, &[1, 2, 3]).await);
+    }
+    for id in 1..=3 {
+        cluster.stop(id).await;
+    }
+    // Nobody answers: each question takes its whole time, and is asked again.
+    let (store, host) = cluster.open(3).await;
+    for id in &ids {
+        let admitted = admitted(*id).await;
+        host.join(host.open(*id).await.unwrap(), admitted.vote).await.unwrap();
+        host.load(*id, || ()).await.unwrap();
+    }
+    let before = cluster.net.probes.load(Ordering::Relaxed);
+    let asked = ids.iter().map(|id| host.confirm_leader(*id));
+    let answers = futures::future::join_all(asked).await;
+    assert!(answers.iter().all(Result::is_err));
+    let calls = cluster.net.probes.load(Ordering::Relaxed) - before;
+    // About 20 rounds in a second, two peers each; alone each partition would
+    // have made as many.
+    assert!(calls >= 2 && calls < 2 * 20 * PARTITIONS / 4, "{calls} calls");
+    cluster.close(3, store, host).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_was_only_half_made_says_so() {
+    let cluster = Cluster::start(3).await;
+    let (half, joining) = (partition(1), partition(2));
+    assert!(cluster.create_replica(1, half, &[1, 2, 3]).await);
+    assert!(cluster.create_replica(1, joining, &[]).await);
+    let host = &cluster.node(1).host;
+    let not_yet = host.confirm_leader(half).await.unwrap_err();
+    let said = "never initialised: made for nodes 1, 2, 3, and told of no members since (";
+    assert!(not_yet.reason.starts_with(said), "{not_yet}");
+    assert!(not_yet.reason.contains("create it again with the same replicas"), "{not_yet}");
+    let not_yet = host.confirm_leader(joining).await.unwrap_err();
+    assert!(not_yet.reason.starts_with("never initialised: made to join"), "{not_yet}");
+
+    // What it advises helps.
+    for on in [2, 3] {
+        assert!(cluster.create_replica(on, half, &[1, 2, 3]).await);
+    }
+    assert!(host.initialize(half, cluster.members(&[1, 2, 3])).await.unwrap());
+    cluster.await_leader(half, &[1, 2, 3]).await;
+    host.confirm_leader(half).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_returning_node_does_not_depose_the_leader() {
     let cluster = Cluster::start(3).await;
     let id = cluster.create(1, &[1, 2, 3]).await;
@@ -89,6 +143,38 @@ async fn a_returning_node_does_not_depose_the_leader() {
     tokio::time::sleep(ELECTION.1).await;
     assert_eq!(cluster.await_leader(id, &[1, 2, 3]).await, 1);
     assert_eq!(cluster.replica(3, id).status().term, term);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_process_is_gone_is_succeeded_before_its_time_is_up() {
+    // No timer helps within the time of a test.
+    let never = (Duration::from_secs(600), Duration::from_secs(1200));
+    let mut cluster = Cluster::start_with(3, never).await;
+    let mut ids = Vec::new();
+    for id in 1..=8 {
+        ids.push(cluster.create(id, &[1, 2, 3]).await);
+    }
+    write(&cluster, ids[0], b"before").await;
+    cluster.crash(1).await;
+    for on in [2, 3] {
+        cluster.node(on).host.peer_is_gone(node(1));
+    }
+    for id in &ids {
+        assert_ne!(cluster.await_leader(*id, &[2, 3]).await, 1);
+        write(&cluster, *id, b"after").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_lives_is_not_succeeded() {
+    let cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    let term = cluster.replica(1, id).status().term;
+    // One voter is mistaken; the other one still hears the leader.
+    cluster.node(3).host.peer_is_gone(node(1));
+    tokio::time::sleep(ELECTION.1).await;
+    assert_eq!(cluster.await_leader(id, &[1, 2, 3]).await, 1);
+    assert_eq!(cluster.replica(1, id).status().term, term);
 }
 
 /// The rights for a partition, from a gate that has nothing else to do.

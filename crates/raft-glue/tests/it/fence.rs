@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use partition_types::Vote;
 use raft_glue::{CreateError, PartitionHost, RaftReply, RaftRequest, ReplicaState};
-use startup_gate::{NodeFault, NotConfirmed, UnitFault, UnitSpec};
+use startup_gate::{NodeFault, NotConfirmed, UnitSpec};
 
-use crate::cluster::{Cluster, ELECTION, eventually, gate, node, partition, write};
+use crate::cluster::{Cluster, ELECTION, eventually, gate, load_one, node, partition, write};
 
 /// Loads everything on a stopped node and goes no further.
 async fn load_only(cluster: &Cluster, id: u64) -> (partition_store::Store, PartitionHost) {
@@ -15,11 +15,7 @@ async fn load_only(cluster: &Cluster, id: u64) -> (partition_store::Store, Parti
     let loader = host.clone();
     let load = move |ticket: startup_gate::LoadTicket<_>| {
         let host = loader.clone();
-        async move {
-            let id = *ticket.unit();
-            let right = ticket.log_readable()?;
-            host.load(id, right).await.map_err(UnitFault::corrupt)
-        }
+        async move { load_one(&host, ticket).await }
     };
     let checked = gate(&store).load(units, load, |_ticket, _loaded| async { Ok(()) }).await;
     drop(checked.unwrap());
@@ -119,11 +115,7 @@ async fn open_gate(
     let loader = host.clone();
     let load = move |ticket: startup_gate::LoadTicket<_>| {
         let host = loader.clone();
-        async move {
-            let id = *ticket.unit();
-            let right = ticket.log_readable()?;
-            host.load(id, right).await.map_err(UnitFault::corrupt)
-        }
+        async move { load_one(&host, ticket).await }
     };
     let config = startup_gate::Config {
         elect_timeout: std::time::Duration::from_millis(100),

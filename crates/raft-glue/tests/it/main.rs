@@ -5,9 +5,11 @@
 mod cluster;
 mod net;
 
+mod balance;
 mod election;
 mod fence;
 mod handover;
 mod members;
 mod propose;
+mod rejoin;
 mod restart;

@@ -12,7 +12,8 @@ use futures::stream::BoxStream;
 use parking_lot::Mutex;
 use partition_types::{Incarnation, Member, NodeId, PartitionId, Reason, Vote};
 use raft_glue::{
-    PartitionHost, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
+    LeaderProbe, PartitionHost, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport,
+    TransportError,
 };
 
 /// The wires between the nodes of a test.
@@ -20,7 +21,10 @@ use raft_glue::{
 pub(crate) struct Net {
     hosts: Mutex<HashMap<NodeId, (Incarnation, PartitionHost)>>,
     cut: Mutex<HashSet<(NodeId, NodeId)>>,
+    starved: Mutex<HashSet<NodeId>>,
     pub(crate) snapshots: AtomicU64,
+    /// Calls that ask for leaders.
+    pub(crate) probes: AtomicU64,
     /// Votes and pre-votes that left a node.
     votes: Mutex<HashMap<NodeId, u64>>,
 }
@@ -49,6 +53,15 @@ impl Net {
         for other in self.hosts.lock().keys().filter(|other| **other != id) {
             cut.extend([(id, *other), (*other, id)]);
         }
+    }
+
+    /// Entries do not reach `id`; everything else does.
+    pub(crate) fn starve(&self, id: NodeId) {
+        self.starved.lock().insert(id);
+    }
+
+    pub(crate) fn feed(&self, id: NodeId) {
+        self.starved.lock().remove(&id);
     }
 
     pub(crate) fn heal(&self) {
@@ -96,7 +109,13 @@ impl Transport for Wire {
         if matches!(request, RaftRequest::Vote { .. } | RaftRequest::PreVote { .. }) {
             *self.net.votes.lock().entry(self.from).or_default() += 1;
         }
-        let host = self.net.route(self.from, to, member);
+        let has_entries =
+            matches!(&request, RaftRequest::Append { entries, .. } if !entries.is_empty());
+        let lost = has_entries && self.net.starved.lock().contains(&to);
+        let host = match lost {
+            true => Err(TransportError::Unreachable("the entries are lost".into())),
+            false => self.net.route(self.from, to, member),
+        };
         let (net, from, member) = (Arc::clone(&self.net), self.from, member.clone());
         async move {
             let host = host?;
@@ -110,6 +129,26 @@ impl Transport for Wire {
             // The answer needs the wire too.
             net.route(to, from, &net.member_of(from, &member)?)?;
             Ok(reply)
+        }
+        .boxed()
+    }
+
+    fn probe_leaders(
+        &self,
+        to: NodeId,
+        member: &Member,
+        partition_ids: Vec<PartitionId>,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Vec<LeaderProbe>, TransportError>> {
+        self.net.probes.fetch_add(1, Ordering::Relaxed);
+        let host = self.net.route(self.from, to, member);
+        let (net, from, member) = (Arc::clone(&self.net), self.from, member.clone());
+        async move {
+            let host = host?;
+            let answers = tokio::time::timeout(timeout, host.answer_probes(partition_ids)).await;
+            let answers = answers.map_err(|_| TransportError::Timeout)?;
+            net.route(to, from, &net.member_of(from, &member)?)?;
+            Ok(answers)
         }
         .boxed()
     }

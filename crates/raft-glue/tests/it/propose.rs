@@ -1,5 +1,6 @@
 //! What a proposal brings, and what is known when it brings nothing.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use partition_types::{Outcome, Reason};
@@ -120,6 +121,26 @@ async fn a_quarantined_replica_gives_its_leadership_away_and_shows_nothing() {
         term = bad.status().term;
     }
     assert!(term >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantine_is_told_once_whoever_found_it() {
+    let cluster = Cluster::start(1).await;
+    let (one, two) = (cluster.create(1, &[1]).await, cluster.create(2, &[1]).await);
+    let host = cluster.node(1).host.clone();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (heard, listener) = (Arc::clone(&told), host.clone());
+    host.on_quarantine(move |id, cause| {
+        heard.lock().unwrap().push((id, cause.to_owned()));
+        // As a gate's observer does: it must end there.
+        listener.quarantine(id, "told back");
+    });
+    host.quarantine(one, "a flipped bit");
+    host.quarantine(one, "another");
+    cluster.replica(1, two).quarantine("a bad disk");
+    let expected = [(one, "a flipped bit".to_owned()), (two, "a bad disk".to_owned())];
+    assert_eq!(*told.lock().unwrap(), expected);
+    assert_eq!(cluster.replica(1, one).cause().as_deref(), Some("a flipped bit"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,9 +6,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use datanode_proto::v1;
 use serde::Deserialize;
 use serde_json::json;
-use startup_gate::Report;
+use startup_gate::{Report, Stage, StepReport};
 use tonic::{Code, Status};
 
 use super::{Metrics, json, safe_to_stop, status};
@@ -75,6 +76,7 @@ fn verdict(report: &Report, draining: bool) -> String {
         (true, ..) => "not ready: draining\n".to_owned(),
         (false, true, _) => "ok\n".to_owned(),
         (false, false, Some(failure)) => format!("not ready: the start failed: {failure}\n"),
+        (false, false, None) if report.stage == Stage::Stopped => "not ready: stopped\n".to_owned(),
         (false, false, None) => {
             format!("not ready: in {}, {} partitions block\n", report.stage, blocking(report))
         }
@@ -109,10 +111,27 @@ fn every_reason(report: &Report, draining: bool, ready: bool) -> String {
             lines.push(format!("{word}: partition {} in {}: {reason}", unit.unit, unit.stage));
         }
     }
+    let unlisted = blocking(report).saturating_sub(report.blocking.len());
+    if report.stage.is_starting() && unlisted > 0 {
+        lines.push(format!("blocking: and {unlisted} more"));
+    }
+    // A way down that was called off is over.
+    if report.stage > Stage::Serving {
+        lines.extend(report.steps.iter().map(step_line));
+    }
     lines.push(if ready { "ready\n".to_owned() } else { verdict(report, draining) });
     lines.join("\n")
 }
 
+/// A step of the way down.
+fn step_line(step: &StepReport) -> String {
+    match step.end {
+        Some(end) => format!("[+]{} {end}", step.step),
+        None => format!("[-]{} running", step.step),
+    }
+}
+
+/// How many partitions the gate waits for; the report lists the first of them.
 fn blocking(report: &Report) -> usize {
     let units = report.units;
     units.total() - units.ready - units.waived - units.quarantined
@@ -133,7 +152,8 @@ async fn may_stop(
         return (StatusCode::BAD_REQUEST, "node must be a node's id\n").into_response();
     };
     let replicas = Replicas::new(pages.context.clone());
-    match safe_to_stop::ask(&replicas, which.node).await {
+    let request = v1::SafeToStopRequest { node_id: which.node, hold: None };
+    match safe_to_stop::ask(&replicas, request).await {
         Ok(answer) => {
             let code = if answer.safe { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             let blockers: Vec<_> = answer
@@ -141,7 +161,15 @@ async fn may_stop(
                 .iter()
                 .map(|b| json!({ "partition_id": b.partition_id, "reason": b.reason }))
                 .collect();
-            (code, Json(json!({ "safe": answer.safe, "blockers": blockers }))).into_response()
+            let held = answer.held.map(|held| {
+                json!({
+                    "node_id": held.node_id,
+                    "holder": held.holder,
+                    "expires_in_ms": held.expires_in_ms,
+                })
+            });
+            let body = json!({ "safe": answer.safe, "blockers": blockers, "held": held });
+            (code, Json(body)).into_response()
         }
         Err(failure) => {
             let body = json!({ "safe": false, "error": failure.to_string() });

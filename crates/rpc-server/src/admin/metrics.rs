@@ -5,6 +5,7 @@
 //! each crate describes its own. No series is made per partition: a node with
 //! ten thousand of them would be scraped to death.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,19 +25,6 @@ const SECONDS: [f64; 16] = [
 ];
 /// Without this the histograms of a node that nobody scrapes would grow.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// The states of a unit, in the order of the report's counts.
-const STATES: [&str; 9] = [
-    "waiting",
-    "loading",
-    "loaded",
-    "checking",
-    "checked",
-    "electing",
-    "ready",
-    "waived",
-    "quarantined",
-];
-
 /// The process's metrics. A cheap handle.
 #[derive(Clone)]
 pub struct Metrics {
@@ -55,6 +43,8 @@ impl Metrics {
         let process = Collector::default();
         process.describe();
         describe();
+        // Of what comes later in a start, so that a series is never missing.
+        raft_glue::metric::register();
         Ok(Self { recorder, process: Arc::new(process) })
     }
 
@@ -71,7 +61,9 @@ impl Metrics {
     pub(crate) fn render(&self, context: &NodeContext) -> String {
         self.process.collect();
         gauges(context);
-        self.recorder.render()
+        let mut text = self.recorder.render();
+        leader_unserved(context, &mut text);
+        text
     }
 }
 
@@ -81,7 +73,7 @@ fn describe() {
     describe_gauge!(
         metric::STARTUP_STAGE_DURATION,
         metrics::Unit::Seconds,
-        "How long a stage of the start took."
+        "How long a stage of the start took, or has taken so far; 0 before it began."
     );
     describe_gauge!(metric::STARTUP_PARTITIONS, "Partitions by how far their start has come.");
     describe_gauge!(metric::READY, "1 while the gate is open and the node is not draining.");
@@ -102,12 +94,7 @@ fn gauges(context: &NodeContext) {
         let is_in = if stage == report.stage { 1.0 } else { 0.0 };
         stage_gauge(metric::STARTUP_STAGE, stage).set(is_in);
     }
-    for stage in &report.stages {
-        // A stage that runs has no duration yet.
-        let Some(end_ms) = stage.end_ms else { continue };
-        let seconds = (end_ms - stage.start_ms) / 1000.0;
-        stage_gauge(metric::STARTUP_STAGE_DURATION, stage.stage).set(seconds);
-    }
+    durations(&report, context.now_ms());
     partitions(&report);
     let totals = context.host().map(|host| status::totals(&host.list())).unwrap_or_default();
     let ready = context.gate().is_open() && !status::is_draining(context);
@@ -119,20 +106,43 @@ fn gauges(context: &NodeContext) {
     gauge!(metric::APPLY_LAG).set(count(totals.apply_lag_entries));
 }
 
+/// All four stages, from the first scrape on.
+fn durations(report: &Report, now_ms: f64) {
+    for stage in Stage::ALL.into_iter().filter(|stage| stage.is_starting()) {
+        let begun = report.stages.iter().find(|begun| begun.stage == stage);
+        let ms = begun.map_or(0.0, |begun| begun.end_ms.unwrap_or(now_ms) - begun.start_ms);
+        stage_gauge(metric::STARTUP_STAGE_DURATION, stage).set(ms.max(0.0) / 1000.0);
+    }
+}
+
+/// The one counter with a fraction, which counters of the facade do not have.
+/// A gauge would have one, and would be typed as what it is not; so it is
+/// written here.
+fn leader_unserved(context: &NodeContext, text: &mut String) {
+    let name = raft_glue::metric::LEADER_UNSERVED_SECONDS;
+    let unserved = context.host().map(raft_glue::PartitionHost::leader_unserved);
+    let seconds = unserved.unwrap_or_default().as_secs_f64();
+    let help = "Seconds that partitions were led from behind a closed client port.";
+    // Writing to a string cannot fail.
+    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {seconds}\n\n");
+}
+
 fn partitions(report: &Report) {
     let units = report.units;
     let counts = [
-        units.waiting,
-        units.loading,
-        units.loaded,
-        units.checking,
-        units.checked,
-        units.electing,
-        units.ready,
-        units.waived,
-        units.quarantined,
+        ("waiting", units.waiting),
+        ("joining", units.joining),
+        ("joined", units.joined),
+        ("loading", units.loading),
+        ("loaded", units.loaded),
+        ("checking", units.checking),
+        ("checked", units.checked),
+        ("electing", units.electing),
+        ("ready", units.ready),
+        ("waived", units.waived),
+        ("quarantined", units.quarantined),
     ];
-    for (state, units) in STATES.into_iter().zip(counts) {
+    for (state, units) in counts {
         gauge!(metric::STARTUP_PARTITIONS, "state" => state).set(count(units as u64));
     }
 }

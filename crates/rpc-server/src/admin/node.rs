@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::{report, safe_to_stop, status};
 use crate::context::NodeContext;
+use crate::orders::Order;
 use crate::peer::Replicas;
 
 /// A watcher is told of changes at most this often.
@@ -62,18 +63,23 @@ impl NodeService for Service {
 
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Answer<v1::DrainResponse> {
         let host = self.replicas.host()?;
+        if self.context.gate().stage().is_starting() {
+            return Err(self.replicas.starting().into());
+        }
+        let desk = self.context.desk();
         if request.into_inner().undo {
-            host.undrain();
+            desk.order(Order::Undrain).await.map_err(|_| self.replicas.starting())?;
             let led = status::totals(&host.list()).leaders;
             let response =
-                v1::DrainResponse { leaders_before: led, leaders_after: led, sole_voters: 0 };
+                v1::DrainResponse { leaders_before: led, leaders_after: led, ..Default::default() };
             return Ok(Response::new(response));
         }
-        let outcome = host.drain().await;
+        let outcome = desk.order(Order::Drain).await.map_err(|_| self.replicas.starting())?;
         Ok(Response::new(v1::DrainResponse {
             leaders_before: outcome.before as u64,
             leaders_after: outcome.after as u64,
             sole_voters: outcome.sole_voters.len() as u64,
+            alone: outcome.alone.len() as u64,
         }))
     }
 
@@ -81,8 +87,7 @@ impl NodeService for Service {
         &self,
         request: Request<v1::SafeToStopRequest>,
     ) -> Answer<v1::SafeToStopResponse> {
-        let node_id = request.into_inner().node_id;
-        Ok(Response::new(safe_to_stop::ask(&self.replicas, node_id).await?))
+        Ok(Response::new(safe_to_stop::ask(&self.replicas, request.into_inner()).await?))
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) fn to_wire(report: Report) -> v1::StartupReport {
         waived: units(report.waived),
         critical_path: report.critical_path,
         gate_overhead_ms: report.gate_overhead_ms,
+        voting_ms: report.voting_ms,
     }
 }
 

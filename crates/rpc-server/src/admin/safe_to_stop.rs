@@ -1,14 +1,19 @@
 //! May this node go now? For every group that it votes in, a quorum of caught-up
-//! voters must remain without it.
+//! voters must remain without it, and none of them may be about to go too.
+//!
+//! A stop token is the promise of all these nodes, see `peer::promise`. First
+//! they promise, then it is looked whether they are sound: in the other order
+//! one could have gone in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use datanode_proto::v1;
 use futures::future::join_all;
-use partition_types::NodeId;
+use partition_types::{NodeId, RequestId};
 
 use super::target::Target;
-use crate::peer::Replicas;
+use crate::peer::{Replicas, token_from_wire};
 use crate::status::Failure;
 
 /// Groups named in an answer.
@@ -20,20 +25,144 @@ const LAG_MAX: u64 = 1000;
 /// the other voters by theirs, each asked once.
 pub(super) async fn ask(
     replicas: &Replicas,
-    node_id: u64,
+    request: v1::SafeToStopRequest,
 ) -> Result<v1::SafeToStopResponse, Failure> {
-    let node_id = match node_id {
+    let node_id = match request.node_id {
         0 => replicas.context().node_id(),
         node_id => NodeId::new(node_id)?,
+    };
+    let is_wanted = request.hold.is_some();
+    let hold = request.hold.unwrap_or_default();
+    if hold.release {
+        return give_back(replicas, node_id, hold.token).await;
+    }
+    let token = match (is_wanted, token_from_wire(&hold.token)?) {
+        (false, _) => None,
+        (true, token) => Some(token.unwrap_or_else(RequestId::random)),
     };
     let all = v1::DescribeReplicasRequest::default();
     let own = Target::of(replicas, node_id)?.describe_many(all).await?;
     let groups = own.replicas.into_iter().filter_map(|described| Group::of(described, node_id));
     let groups: Vec<Group> = groups.collect();
-    let sound = sound_replicas(replicas, &groups).await;
+    let wanted = v1::PromiseStopRequest {
+        node_id: node_id.get(),
+        token: token.map_or_else(Bytes::new, to_wire),
+        holder: hold.holder,
+        ttl_ms: hold.ttl_ms,
+        release: false,
+    };
+    let promises = Promises::ask(replicas, node_id, &groups, &wanted).await?;
+    if let Some(held) = promises.held {
+        undo(replicas, promises.granted, &wanted).await;
+        return Ok(v1::SafeToStopResponse { held: Some(held), ..Default::default() });
+    }
+    let mut sound = sound_replicas(replicas, &groups).await;
+    sound.retain(|(voter, _), _| promises.granted.contains(voter));
     let blockers = groups.iter().filter_map(|group| group.blocker(&sound));
     let blockers: Vec<v1::SafeToStopBlocker> = blockers.take(BLOCKERS_MAX).collect();
-    Ok(v1::SafeToStopResponse { safe: blockers.is_empty(), blockers })
+    let safe = blockers.is_empty();
+    if !safe {
+        undo(replicas, promises.granted, &wanted).await;
+    }
+    let token = if safe { wanted.token } else { Bytes::new() };
+    Ok(v1::SafeToStopResponse { safe, blockers, token, held: None })
+}
+
+/// What the node itself and the voters of its groups said.
+#[derive(Default)]
+struct Promises {
+    granted: BTreeSet<u64>,
+    held: Option<v1::StopHeld>,
+}
+
+impl Promises {
+    /// Asks one after the other, in the order of their ids: of two that want
+    /// tokens at the same time one gets to the first common node first, and the
+    /// other one goes no further. Who does not answer does not count.
+    async fn ask(
+        replicas: &Replicas,
+        node_id: NodeId,
+        groups: &[Group],
+        wanted: &v1::PromiseStopRequest,
+    ) -> Result<Self, Failure> {
+        let connected = replicas.context().peers().connected();
+        let mut asked: BTreeSet<u64> =
+            groups.iter().flat_map(|group| group.others.iter().copied()).collect();
+        asked.retain(|id| {
+            let us = replicas.context().node_id().get() == *id;
+            us || connected.iter().any(|connected| connected.get() == *id)
+        });
+        asked.insert(node_id.get());
+        let mut promises = Self::default();
+        for id in asked {
+            let target = Target::of(replicas, NodeId::new(id)?)?;
+            match target.promise_stop(wanted.clone()).await {
+                Ok(v1::PromiseStopResponse { granted: true, .. }) => {
+                    promises.granted.insert(id);
+                }
+                Ok(v1::PromiseStopResponse { held: Some(held), .. }) => {
+                    promises.held = Some(held);
+                    break;
+                }
+                // The node that is to stop knows best what is wrong with it.
+                Err(failure) if id == node_id.get() => {
+                    undo(replicas, promises.granted, wanted).await;
+                    return Err(failure);
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(promises)
+    }
+}
+
+/// Takes promises back. One that does not hear of it ends by itself.
+async fn undo(
+    replicas: &Replicas,
+    from: impl IntoIterator<Item = u64>,
+    wanted: &v1::PromiseStopRequest,
+) {
+    if wanted.token.is_empty() {
+        return;
+    }
+    let told = from.into_iter().map(|id| {
+        let request = v1::PromiseStopRequest { release: true, ..wanted.clone() };
+        async move {
+            let target = Target::of(replicas, NodeId::new(id)?)?;
+            target.promise_stop(request).await
+        }
+    });
+    for told in join_all(told).await {
+        if let Err(failure) = told {
+            tracing::debug!(%failure, "a stop token is not given back");
+        }
+    }
+}
+
+/// Gives a token back, at every node that is reached: the node that it is for
+/// may be away and cannot say who its peers are.
+async fn give_back(
+    replicas: &Replicas,
+    node_id: NodeId,
+    token: Bytes,
+) -> Result<v1::SafeToStopResponse, Failure> {
+    if token_from_wire(&token)?.is_none() {
+        return Err(Failure::field("hold.token", "is missing"));
+    }
+    let context = replicas.context();
+    let connected = context.peers().connected().into_iter().map(NodeId::get);
+    let everybody = connected.chain([context.node_id().get()]);
+    let wanted = v1::PromiseStopRequest {
+        node_id: node_id.get(),
+        token,
+        ..v1::PromiseStopRequest::default()
+    };
+    undo(replicas, everybody, &wanted).await;
+    Ok(v1::SafeToStopResponse::default())
+}
+
+fn to_wire(token: RequestId) -> Bytes {
+    Bytes::copy_from_slice(token.as_bytes())
 }
 
 /// A group in which the node votes.

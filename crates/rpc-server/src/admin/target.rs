@@ -131,6 +131,18 @@ impl Target {
         }
     }
 
+    pub(super) async fn promise_stop(
+        &self,
+        request: v1::PromiseStopRequest,
+    ) -> Result<v1::PromiseStopResponse, Failure> {
+        match self {
+            Self::Here(replicas) => replicas.promise_stop(request),
+            Self::There(node_id, peer) => {
+                answer(*node_id, peer.clone().promise_stop(within(SHORT, request)).await)
+            }
+        }
+    }
+
     pub(super) async fn change_membership(
         &self,
         request: v1::ChangeMembershipRequest,

@@ -6,6 +6,7 @@ use partition_types::{ExtentId, ExtentInfo, Reason};
 use raft_glue::Partition;
 
 use super::field;
+use crate::context::NodeContext;
 use crate::forward::{Call, Intent, Place};
 use crate::limits;
 use crate::page;
@@ -19,12 +20,16 @@ pub(super) async fn stat(
 ) -> Result<v1::StatExtentResponse, Failure> {
     let extent_id = ExtentId::new(request.extent_id)?;
     let intent = field::consistency(request.consistency)?;
-    call.run(intent, None, |place, _| async move {
-        match place {
-            Place::Here(partition) => stat_here(&partition, intent, extent_id).await,
-            Place::There(remote) => {
-                let sent = remote.extents().stat_extent(remote.request(request)).await;
-                sent.map(tonic::Response::into_inner).map_err(|status| Failure::of_peer(&status))
+    call.run(intent, None, |place, _| {
+        let context = call.context.clone();
+        async move {
+            match place {
+                Place::Here(partition) => stat_here(&context, &partition, intent, extent_id).await,
+                Place::There(remote) => {
+                    let sent = remote.extents().stat_extent(remote.request(request)).await;
+                    sent.map(tonic::Response::into_inner)
+                        .map_err(|status| Failure::of_peer(&status))
+                }
             }
         }
     })
@@ -32,6 +37,7 @@ pub(super) async fn stat(
 }
 
 async fn stat_here(
+    context: &NodeContext,
     partition: &Partition,
     intent: Intent,
     extent_id: ExtentId,
@@ -39,7 +45,7 @@ async fn stat_here(
     let id = partition.id();
     let state = settled(partition, intent).await?;
     let applied_index = applied_index(state);
-    let found = state.stat(extent_id).await.map_err(|error| Failure::of_read(id, &error))?;
+    let found = state.stat(extent_id).await.map_err(|error| context.read_failed(id, &error))?;
     let info = found.ok_or_else(|| {
         let message = format!("partition {id}: extent {extent_id} not found");
         Failure::new(Reason::ExtentNotFound, message)
@@ -69,10 +75,12 @@ pub(super) async fn list(
     let after = after.and_then(|id| ExtentId::new(id).ok());
     let limit = limits::LIST_EXTENTS.of(request.page_size);
     call.run(intent, None, |place, _| {
-        let request = request.clone();
+        let (context, request) = (call.context.clone(), request.clone());
         async move {
             match place {
-                Place::Here(partition) => list_here(&partition, intent, after, limit).await,
+                Place::Here(partition) => {
+                    list_here(&context, &partition, intent, after, limit).await
+                }
                 Place::There(remote) => {
                     let sent = remote.extents().list_extents(remote.request(request)).await;
                     sent.map(tonic::Response::into_inner)
@@ -85,6 +93,7 @@ pub(super) async fn list(
 }
 
 async fn list_here(
+    context: &NodeContext,
     partition: &Partition,
     intent: Intent,
     after: Option<ExtentId>,
@@ -95,7 +104,7 @@ async fn list_here(
     let applied_index = applied_index(state);
     // One more than asked for tells whether there is another page.
     let listed = state.list(after, limit + 1).await;
-    let mut infos = listed.map_err(|error| Failure::of_read(id, &error))?;
+    let mut infos = listed.map_err(|error| context.read_failed(id, &error))?;
     let more = infos.len() > limit;
     infos.truncate(limit);
     let next_page_token = match infos.last() {

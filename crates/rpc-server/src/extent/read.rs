@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 
 use datanode_proto::v1;
 use futures::stream::{self, BoxStream, StreamExt};
-use partition_store::{Frame, ReadError, ReadOutcome};
-use partition_types::{Crc32c, ExtentId, PartitionId};
+use partition_store::{Frame, ReadOutcome};
+use partition_types::{Crc32c, ExtentId};
 use raft_glue::Partition;
 use tonic::Status;
 
@@ -112,16 +112,7 @@ impl Reader {
         let id = self.partition.id();
         let state = self.partition.state().map_err(|error| Failure::of_propose(id, &error))?;
         let read = state.read(extent_id, next, len_bytes).await;
-        read.map_err(|error| self.fail(id, &error))
-    }
-
-    /// Stored bytes that do not match are never served, and neither is
-    /// anything else of that replica.
-    fn fail(&self, id: PartitionId, error: &ReadError) -> Failure {
-        if let (ReadError::ChecksumMismatch(damage), Some(host)) = (error, self.context.host()) {
-            host.quarantine(id, damage.to_string());
-        }
-        Failure::of_read(id, error)
+        read.map_err(|error| self.context.read_failed(id, &error))
     }
 
     fn take(&mut self, fetched: ReadOutcome) {

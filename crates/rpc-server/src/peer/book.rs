@@ -4,7 +4,8 @@
 //! outrank each other in this order: the memberships of the groups here, what
 //! the node said itself, what others said of it. A node that turns up in
 //! another incarnation than the better source has is refused: its disk is not
-//! the one that the groups count on.
+//! the one that the groups count on. Once no group here counts on the old one
+//! any more, it is let go of, and the new one comes in with its next `Hello`.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use datanode_proto::v1;
 use parking_lot::{Mutex, RwLock};
 use partition_types::{ClusterId, Incarnation, InvalidId, Member, NodeId, PartitionId};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::channel;
 use super::find::Finder;
@@ -40,6 +41,9 @@ struct Inner {
     news: watch::Sender<u64>,
     /// Which refusals were logged already.
     refused: Mutex<HashSet<String>>,
+    /// Nodes that said `Hello` in another life than they are known in.
+    doubted: Mutex<BTreeSet<NodeId>>,
+    doubt: Notify,
     routes: RouteTable,
     finder: Finder,
 }
@@ -81,7 +85,11 @@ pub(super) enum Stranger {
     #[error("another node uses this node's id {0}")]
     OurId(NodeId),
     /// It is known in another incarnation.
-    #[error("node {node_id} was known in incarnation {known} and came in incarnation {came}")]
+    #[error(
+        "node {node_id} was known in incarnation {known} and came in incarnation {came}: its data \
+         directories are not those that its groups count on; put them back, or remove its \
+         replicas and add them again"
+    )]
     OtherIncarnation {
         /// Which node.
         node_id: NodeId,
@@ -113,6 +121,8 @@ impl PeerBook {
             changed: watch::Sender::new(0),
             news: watch::Sender::new(0),
             refused: Mutex::default(),
+            doubted: Mutex::default(),
+            doubt: Notify::new(),
             routes: RouteTable::new(),
             finder: Finder::default(),
         };
@@ -189,6 +199,10 @@ impl PeerBook {
         if let Some(known) = nodes.get_mut(&node_id) {
             let same = known.incarnation == incarnation;
             if !same && source <= known.source {
+                if source == Source::FirstHand && !known.connected {
+                    self.inner.doubted.lock().insert(node_id);
+                    self.inner.doubt.notify_one();
+                }
                 let known = known.incarnation;
                 return Err(Stranger::OtherIncarnation { node_id, known, came: incarnation });
             }
@@ -205,6 +219,33 @@ impl PeerBook {
         drop(nodes);
         self.tick();
         Ok(node_id)
+    }
+
+    /// Waits until nodes came in another life than they are known in, and gives
+    /// them with the life they are known in.
+    ///
+    /// # Cancel safety
+    /// Safe: what was not given is given next time.
+    pub(super) async fn doubted(&self) -> Vec<(NodeId, Incarnation)> {
+        loop {
+            let doubted = std::mem::take(&mut *self.inner.doubted.lock());
+            if !doubted.is_empty() {
+                let known = |id: NodeId| Some((id, self.incarnation(id)?));
+                return doubted.into_iter().filter_map(known).collect();
+            }
+            self.inner.doubt.notified().await;
+        }
+    }
+
+    /// Lets go of a life of a node that is not connected and that no group here
+    /// counts on: whoever says that it is that node is believed from now on.
+    pub(super) fn release(&self, node_id: NodeId, life: Incarnation) {
+        let mut nodes = self.inner.nodes.write();
+        let known = nodes.get_mut(&node_id);
+        if let Some(known) = known.filter(|known| known.incarnation == life && !known.connected) {
+            known.source = Source::Hearsay;
+            tracing::info!(%node_id, incarnation = %life, "let go of an old life of a node");
+        }
     }
 
     /// Takes in what a group here records of a member.
@@ -369,82 +410,4 @@ impl Known {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HERE: u8 = 1;
-
-    fn book() -> PeerBook {
-        let address = "127.0.0.1:0".parse().expect("an address");
-        let text = || "127.0.0.1:0".to_owned();
-        let book = PeerBook::new(&ServerConfig {
-            client: address,
-            admin: address,
-            peer: address,
-            advertise: crate::Advertise { client: text(), admin: text(), peer: text() },
-            max_message: 1 << 20,
-            request_timeout: std::time::Duration::from_secs(1),
-            seeds: Vec::new(),
-            cluster_id: "test".parse().expect("a cluster id"),
-            node_id: NodeId::new(HERE.into()).expect("above 0"),
-            version: "0".to_owned(),
-        });
-        book.set_incarnation(Incarnation::from_bytes([HERE; 16]));
-        book
-    }
-
-    fn node(id: u64, life: u8, peer_address: &str) -> v1::Node {
-        v1::Node {
-            node_id: id,
-            incarnation: Bytes::copy_from_slice(&[life; 16]),
-            peer_address: peer_address.to_owned(),
-            ..v1::Node::default()
-        }
-    }
-
-    /// Tells the book these things in turn; the last one is let in or not, and
-    /// the node is then known by this incarnation and address.
-    fn check(told: &[(v1::Node, Source)], let_in: bool, known: (u8, &str)) {
-        let book = book();
-        let met = told.iter().map(|(node, source)| book.meet(node.clone(), *source)).last();
-        assert_eq!(met.expect("something is told").is_ok(), let_in, "{told:?}");
-        let node_id = NodeId::new(told[0].0.node_id).expect("above 0");
-        let now = book.node(node_id).expect("the node is known");
-        assert_eq!(
-            (now.incarnation.as_ref(), now.peer_address.as_str()),
-            (&[known.0; 16][..], known.1)
-        );
-    }
-
-    #[test]
-    fn a_better_source_wins_and_an_equal_one_does_not() {
-        use Source::{FirstHand, Hearsay, Membership};
-        check(&[(node(2, 2, "a"), Hearsay)], true, (2, "a"));
-        check(&[(node(2, 9, "a"), Hearsay), (node(2, 2, "b"), FirstHand)], true, (2, "b"));
-        check(&[(node(2, 2, "a"), FirstHand), (node(2, 9, "b"), FirstHand)], false, (2, "a"));
-        check(&[(node(2, 2, "a"), Membership), (node(2, 9, "b"), FirstHand)], false, (2, "a"));
-        check(&[(node(2, 9, "a"), FirstHand), (node(2, 2, "b"), Membership)], true, (2, "b"));
-        check(&[(node(2, 2, "a"), FirstHand), (node(2, 2, "b"), Hearsay)], true, (2, "a"));
-        check(&[(node(2, 2, "a"), FirstHand), (node(2, 2, "b"), FirstHand)], true, (2, "b"));
-        check(&[(node(2, 2, "a"), Membership), (node(2, 2, "b"), FirstHand)], true, (2, "b"));
-        check(&[(node(2, 2, "a"), FirstHand), (node(2, 2, "b"), Membership)], true, (2, "a"));
-    }
-
-    #[test]
-    fn our_own_id_is_ours() {
-        let book = book();
-        let ourselves = book.meet(node(HERE.into(), HERE, "x"), Source::FirstHand);
-        assert_eq!(ourselves.map(NodeId::get), Ok(HERE.into()));
-        let twin = book.meet(node(HERE.into(), 7, "x"), Source::FirstHand);
-        assert!(matches!(twin, Err(Stranger::OurId(_))), "{twin:?}");
-        assert!(book.nodes().is_empty());
-    }
-
-    #[test]
-    fn what_is_no_node_is_refused() {
-        let book = book();
-        assert!(book.meet(node(0, 2, "a"), Source::FirstHand).is_err());
-        let short = v1::Node { incarnation: Bytes::from_static(b"x"), ..node(2, 2, "a") };
-        assert!(book.meet(short, Source::FirstHand).is_err());
-    }
-}
+mod tests;

@@ -15,7 +15,9 @@ use partition_store::{decode_entry, decode_membership, encode_entry, encode_memb
 use partition_types::{
     Entry, Incarnation, InvalidId, LogId, Member, NodeId, PartitionId, Reason, Vote,
 };
-use raft_glue::{AppendReply, RaftReply, RaftRequest, Refusal, SnapshotHeader};
+use raft_glue::{
+    AppendReply, LeaderProbe, ProbeAnswer, RaftReply, RaftRequest, Refusal, SnapshotHeader,
+};
 
 /// A message that is none.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,34 @@ impl From<Malformed> for Refusal {
     }
 }
 
+/// Writes what this node says of one group's leader.
+pub(super) fn probe_to_wire(probe: LeaderProbe) -> v1::LeaderProbe {
+    let wire =
+        v1::LeaderProbe { partition_id: probe.partition_id.get(), ..v1::LeaderProbe::default() };
+    match probe.answer {
+        ProbeAnswer::Leads { term, read_index } => {
+            v1::LeaderProbe { leads: true, term, committed_index: read_index, ..wire }
+        }
+        ProbeAnswer::Serves => v1::LeaderProbe { serving: true, ..wire },
+        ProbeAnswer::Starts => wire,
+        ProbeAnswer::Out => v1::LeaderProbe { out_of_service: true, ..wire },
+    }
+}
+
+/// Reads what a peer says of one group's leader; `None` for what is no group.
+pub(super) fn probe_from_wire(wire: v1::LeaderProbe) -> Option<LeaderProbe> {
+    let answer = if wire.leads {
+        ProbeAnswer::Leads { term: wire.term, read_index: wire.committed_index }
+    } else if wire.out_of_service {
+        ProbeAnswer::Out
+    } else if wire.serving {
+        ProbeAnswer::Serves
+    } else {
+        ProbeAnswer::Starts
+    };
+    Some(LeaderProbe { partition_id: PartitionId::new(wire.partition_id).ok()?, answer })
+}
+
 /// Writes a message for the wire; the stream numbers it.
 pub(super) fn call_to_wire(
     partition_id: PartitionId,
@@ -57,15 +87,19 @@ pub(super) fn call_to_wire(
                 committed: committed.map(log_id_to_wire),
             })
         }
-        RaftRequest::Vote { vote, last, leadership_transfer } => CallBody::Vote(v1::VoteCall {
-            vote: Some(vote_to_wire(*vote)),
-            last: last.map(log_id_to_wire),
-            leadership_transfer: *leadership_transfer,
-        }),
-        RaftRequest::PreVote { vote, last } => CallBody::PreVote(v1::VoteCall {
+        RaftRequest::Vote { vote, last, leadership_transfer, leader_gone } => {
+            CallBody::Vote(v1::VoteCall {
+                vote: Some(vote_to_wire(*vote)),
+                last: last.map(log_id_to_wire),
+                leadership_transfer: *leadership_transfer,
+                leader_gone: *leader_gone,
+            })
+        }
+        RaftRequest::PreVote { vote, last, leader_gone } => CallBody::PreVote(v1::VoteCall {
             vote: Some(vote_to_wire(*vote)),
             last: last.map(log_id_to_wire),
             leadership_transfer: false,
+            leader_gone: *leader_gone,
         }),
         RaftRequest::Transfer { from, to, last } => CallBody::Transfer(v1::TransferCall {
             from: Some(vote_to_wire(*from)),
@@ -96,10 +130,12 @@ pub(super) fn call_from_wire(call: v1::RaftCall) -> Result<(PartitionId, RaftReq
             vote: vote_from_wire(vote.vote)?,
             last: vote.last.map(log_id_from_wire),
             leadership_transfer: vote.leadership_transfer,
+            leader_gone: vote.leader_gone,
         },
         CallBody::PreVote(vote) => RaftRequest::PreVote {
             vote: vote_from_wire(vote.vote)?,
             last: vote.last.map(log_id_from_wire),
+            leader_gone: vote.leader_gone,
         },
         CallBody::Transfer(transfer) => RaftRequest::Transfer {
             from: vote_from_wire(transfer.from)?,

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use datanode_proto::v1;
-use futures::future::join_all;
 use partition_types::{LogId, Member, NodeId, PartitionId};
 use raft_glue::{Partition, PartitionStatus, ReplicaState, Role};
 use startup_gate::UnitState;
 
-use super::convert::member_to_wire;
+use super::convert::{self, member_to_wire};
 use super::replica::Replicas;
 use crate::status::Failure;
 
@@ -49,22 +48,9 @@ impl Replicas {
         &self,
         partition_ids: &[u64],
     ) -> Result<Vec<v1::LeaderProbe>, Failure> {
-        let host = self.host()?;
-        let serving = self.context().gate().is_open();
-        let ids = partition_ids.iter().filter_map(|id| PartitionId::new(*id).ok());
-        let probes = ids.filter_map(|id| host.get(id)).map(|partition| async move {
-            // To lead is to have a quorum that says so, now.
-            let leads = partition.is_leader() && partition.read_barrier().await.is_ok();
-            let status = partition.status();
-            v1::LeaderProbe {
-                partition_id: partition.id().get(),
-                leads,
-                term: status.term,
-                committed_index: index(status.committed),
-                serving,
-            }
-        });
-        Ok(join_all(probes).await)
+        let ids = partition_ids.iter().map(|id| PartitionId::new(*id)).collect::<Result<_, _>>()?;
+        let probes = self.host()?.answer_probes(ids).await;
+        Ok(probes.into_iter().map(convert::probe_to_wire).collect())
     }
 
     /// A replica as this node knows it. One that is still to be loaded is known
@@ -148,7 +134,9 @@ fn state_and_cause(
 
 fn of_unit(unit: &UnitState) -> (v1::PartitionState, Option<String>) {
     match unit {
-        UnitState::Waiting | UnitState::Loading => (v1::PartitionState::Loading, None),
+        UnitState::Waiting | UnitState::Joining | UnitState::Joined | UnitState::Loading => {
+            (v1::PartitionState::Loading, None)
+        }
         UnitState::Loaded | UnitState::Checking => (v1::PartitionState::Checking, None),
         UnitState::Checked | UnitState::Electing => (v1::PartitionState::Electing, None),
         UnitState::Ready => (v1::PartitionState::Ready, None),

@@ -1,17 +1,19 @@
 //! Keeps the book about this node itself: the stage of its start, the routes of
-//! its replicas, the members of its groups; and tells the groups which peers
-//! are back.
+//! its replicas, the members of its groups; tells the groups which peers come
+//! and go and how all of them are, and the book which old lives of nodes no
+//! group counts on.
 
 use std::time::Duration;
 
 use datanode_proto::v1;
-use partition_types::{NodeId, PartitionId};
-use raft_glue::{Partition, PartitionHost};
+use partition_types::{Incarnation, NodeId, PartitionId};
+use raft_glue::{Partition, PartitionHost, PeerState};
 use startup_gate::Stage;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
+use super::link::Sighting;
 use crate::context::NodeContext;
 
 /// Changes that come together are told together.
@@ -22,9 +24,18 @@ const REVIEW_STARTING: Duration = Duration::from_millis(250);
 /// And this often later, should a change ever go untold.
 const REVIEW: Duration = Duration::from_secs(30);
 
+/// A connection that breaks is no change of the book: peers are looked at this often.
+const REVIEW_PEERS: Duration = Duration::from_secs(1);
+
 /// Runs until it is dropped.
-pub(crate) async fn keep(context: NodeContext, back: mpsc::UnboundedReceiver<NodeId>) {
-    tokio::join!(keep_stage(&context), keep_routes(&context), wake_groups(&context, back));
+pub(crate) async fn keep(context: NodeContext, seen: mpsc::UnboundedReceiver<Sighting>) {
+    tokio::join!(
+        keep_stage(&context),
+        keep_routes(&context),
+        keep_peers(&context),
+        tell_groups(&context, seen),
+        release_old_lives(&context),
+    );
 }
 
 async fn keep_stage(context: &NodeContext) {
@@ -90,12 +101,69 @@ fn meet_members(context: &NodeContext, partition: &Partition) {
     }
 }
 
-async fn wake_groups(context: &NodeContext, mut back: mpsc::UnboundedReceiver<NodeId>) {
-    while let Some(node_id) = back.recv().await {
-        if let Some(host) = context.host() {
-            host.peer_is_back(node_id);
+/// Tells who serves, who drains and who is away.
+async fn keep_peers(context: &NodeContext) {
+    let Some(host) = context.host() else { return };
+    let mut nodes = context.peers().subscribe_nodes();
+    let mut stages = context.gate().subscribe();
+    loop {
+        let connected = context.peers().connected();
+        let known = context.peers().nodes().into_iter().filter_map(|node| {
+            let node_id = NodeId::new(node.node_id).ok()?;
+            let state = match node.stage() {
+                v1::Stage::Serving if connected.contains(&node_id) => PeerState::Serving,
+                v1::Stage::Draining if connected.contains(&node_id) => PeerState::Draining,
+                _ => PeerState::Away,
+            };
+            Some((node_id, state))
+        });
+        let known: Vec<(NodeId, PeerState)> = known.collect();
+        let promise = context.stop_promise();
+        promise.hear(context.node_id(), context.gate().is_open());
+        for (node_id, state) in &known {
+            promise.hear(*node_id, *state == PeerState::Serving);
+        }
+        host.set_peers(known);
+        tokio::select! {
+            () = tokio::time::sleep(REVIEW_PEERS) => {}
+            Ok(()) = nodes.changed() => {}
+            Ok(()) = stages.changed() => tokio::time::sleep(SETTLE).await,
         }
     }
+}
+
+async fn tell_groups(context: &NodeContext, mut seen: mpsc::UnboundedReceiver<Sighting>) {
+    while let Some(sighting) = seen.recv().await {
+        let Some(host) = context.host() else { continue };
+        match sighting {
+            Sighting::Back(node_id) => host.peer_is_back(node_id),
+            Sighting::Gone(node_id) => host.peer_is_gone(node_id),
+        }
+    }
+}
+
+/// A node whose disks were replaced comes in another life. While the node
+/// starts, not all of its groups can be asked.
+async fn release_old_lives(context: &NodeContext) {
+    loop {
+        let doubted = context.peers().doubted().await;
+        let Some(host) = context.host().filter(|_| !context.gate().stage().is_starting()) else {
+            continue;
+        };
+        for (node_id, life) in doubted {
+            if !is_counted_on(host, node_id, life) {
+                context.peers().release(node_id, life);
+            }
+        }
+    }
+}
+
+/// Whether a group here has that life of a node as a member.
+fn is_counted_on(host: &PartitionHost, node_id: NodeId, life: Incarnation) -> bool {
+    host.list().iter().any(|partition| {
+        let members = partition.status().membership.members;
+        members.get(&node_id).is_some_and(|member| member.incarnation == life)
+    })
 }
 
 /// The stage in the words of the wire.

@@ -30,6 +30,8 @@ use super::{PeerBook, channel};
 /// How long after a failed attempt the next one begins: below a third of a
 /// second, so that a peer that is back is noticed within it.
 const RETRY: Duration = Duration::from_millis(150);
+/// After a connection that was up: is that process still there?
+const LOOK_AT_ONCE: Duration = Duration::from_millis(5);
 /// A peer that refuses this node will hardly change its mind.
 const RETRY_REFUSED: Duration = Duration::from_secs(2);
 /// A peer that is connected answers `Hello` and opens a stream in this time.
@@ -42,6 +44,16 @@ pub(super) struct Link {
     told: Mutex<Told>,
     kick: Notify,
     message_len_max: usize,
+}
+
+/// What a link saw of its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sighting {
+    /// It is connected, maybe after having been away.
+    Back(NodeId),
+    /// It was connected, and now nobody listens at its address: its process is
+    /// gone. A machine that vanished does not say so.
+    Gone(NodeId),
 }
 
 /// Why a connection did not come about, or ended.
@@ -69,6 +81,21 @@ pub(super) enum Broken {
     Ended(String),
 }
 
+impl Broken {
+    /// Whether the peer's machine said that nobody listens there.
+    fn is_refused_connect(&self) -> bool {
+        let Self::Dial { source, .. } = self else { return false };
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source);
+        while let Some(error) = cause {
+            if let Some(io) = error.downcast_ref::<std::io::Error>() {
+                return io.kind() == std::io::ErrorKind::ConnectionRefused;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
 impl Link {
     /// A link that is down.
     pub(super) fn new(book: &PeerBook, node_id: NodeId, message_len_max: usize) -> Self {
@@ -91,14 +118,21 @@ impl Link {
         self.kick.notify_one();
     }
 
-    /// Keeps the connection up, for ever. Says on `back` when it is up.
+    /// Keeps the connection up, for ever. Says on `sightings` when it is up, and
+    /// when the peer's process turns out to be gone.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
-    pub(super) async fn drive(&self, book: &PeerBook, back: &mpsc::UnboundedSender<NodeId>) {
+    pub(super) async fn drive(&self, book: &PeerBook, sightings: &mpsc::UnboundedSender<Sighting>) {
         let mut last = String::new();
+        let mut was_up = false;
         loop {
-            let broken = self.connect_and_serve(book, back).await;
+            let broken = self.connect_and_serve(book, sightings).await;
+            if was_up && broken.is_refused_connect() {
+                was_up = false;
+                // Nobody listens only while the node goes down.
+                let _ = sightings.send(Sighting::Gone(self.node_id));
+            }
             let text = broken.to_string();
             if text != last {
                 tracing::info!(node_id = %self.node_id, cause = %text, "peer is not connected");
@@ -106,6 +140,10 @@ impl Link {
             }
             let wait = match broken {
                 Broken::Refused(_) => RETRY_REFUSED,
+                Broken::Ended(_) if !was_up => {
+                    was_up = true;
+                    LOOK_AT_ONCE
+                }
                 _ => RETRY,
             };
             tokio::select! {
@@ -118,7 +156,7 @@ impl Link {
     async fn connect_and_serve(
         &self,
         book: &PeerBook,
-        back: &mpsc::UnboundedSender<NodeId>,
+        sightings: &mpsc::UnboundedSender<Sighting>,
     ) -> Broken {
         let (mut peer, incarnation) = match self.greet(book).await {
             Ok(greeted) => greeted,
@@ -137,7 +175,7 @@ impl Link {
         up.announce();
         tracing::info!(node_id = %self.node_id, "peer is connected");
         // Nobody listens only while the node goes down.
-        let _ = back.send(self.node_id);
+        let _ = sightings.send(Sighting::Back(self.node_id));
         tokio::select! {
             broken = up.receive(replies) => broken,
             broken = self.keep_telling(book, &mut peer, incarnation) => broken,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::hello::{self, Told};
-use super::link::{self, Broken, Link};
+use super::link::{self, Broken, Link, Sighting};
 use super::{PeerBook, channel};
 use crate::context::NodeContext;
 
@@ -68,12 +68,12 @@ impl Links {
     }
 
     /// Begins to connect to the nodes of the book and to the seeds. The channel
-    /// names each peer whose link comes up.
-    pub(super) fn start(&self) -> mpsc::UnboundedReceiver<NodeId> {
-        let (back, came_back) = mpsc::unbounded_channel();
-        self.spawn(self.clone().follow_book(back));
+    /// tells which peers come and go.
+    pub(super) fn start(&self) -> mpsc::UnboundedReceiver<Sighting> {
+        let (sightings, seen) = mpsc::unbounded_channel();
+        self.spawn(self.clone().follow_book(sightings));
         self.spawn(self.clone().follow_seeds());
-        came_back
+        seen
     }
 
     /// Closes every link and waits until that is done.
@@ -93,11 +93,11 @@ impl Links {
         });
     }
 
-    async fn follow_book(self, back: mpsc::UnboundedSender<NodeId>) {
+    async fn follow_book(self, sightings: mpsc::UnboundedSender<Sighting>) {
         let mut nodes = self.inner.book.subscribe_nodes();
         loop {
             for node_id in self.inner.book.node_ids() {
-                self.ensure(node_id, &back);
+                self.ensure(node_id, &sightings);
             }
             if nodes.changed().await.is_err() {
                 return;
@@ -105,7 +105,7 @@ impl Links {
         }
     }
 
-    fn ensure(&self, node_id: NodeId, back: &mpsc::UnboundedSender<NodeId>) {
+    fn ensure(&self, node_id: NodeId, sightings: &mpsc::UnboundedSender<Sighting>) {
         let mut links = self.inner.links.lock();
         if let Some(link) = links.get(&node_id) {
             // It may have moved: an attempt at the new address costs little.
@@ -117,8 +117,8 @@ impl Links {
         let link = Arc::new(Link::new(&self.inner.book, node_id, self.inner.message_len_max));
         links.insert(node_id, Arc::clone(&link));
         drop(links);
-        let (book, back) = (self.inner.book.clone(), back.clone());
-        self.spawn(async move { link.drive(&book, &back).await });
+        let (book, sightings) = (self.inner.book.clone(), sightings.clone());
+        self.spawn(async move { link.drive(&book, &sightings).await });
     }
 
     async fn follow_seeds(self) {

@@ -20,6 +20,7 @@ mod transport;
 
 mod describe;
 mod groups;
+mod promise;
 mod raft_stream;
 mod replica;
 mod service;
@@ -44,6 +45,7 @@ pub(crate) use channel::{message_len_max, server};
 pub(crate) use identity::{Guard, PeerChannel};
 pub(crate) use keeper::{keep, stage_to_wire};
 pub(crate) use links::introduce;
+pub(crate) use promise::{StopPromise, token_from_wire};
 pub(crate) use replica::{Replicas, exists};
 pub(crate) use service::Service;
 pub use transport::PeerTransport;

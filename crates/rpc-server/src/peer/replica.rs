@@ -135,7 +135,7 @@ impl Replicas {
             partition.wait_applied(request.at_index).await.map_err(of_propose)?;
         }
         let state = partition.state().map_err(of_propose)?;
-        let sum = state.sum().await.map_err(|error| Failure::of_read(id, &error))?;
+        let sum = state.sum().await.map_err(|error| self.context.read_failed(id, &error))?;
         Ok(v1::SumReplicaResponse {
             applied_index: sum.applied_index,
             extent_count: sum.extent_count,

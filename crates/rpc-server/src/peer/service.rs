@@ -50,14 +50,16 @@ impl PeerService for Service {
     async fn hello(&self, request: Request<v1::HelloRequest>) -> Answer<v1::HelloResponse> {
         let request = request.into_inner();
         let is_back = request.back;
-        let (node_id, response) = hello::answer(self.context.peers(), request)?;
+        let heard = hello::answer(self.context.peers(), request)?;
         if is_back {
-            self.links.is_here(node_id);
-            if let Some(host) = self.context.host() {
-                host.peer_is_back(node_id);
-            }
+            self.links.is_here(heard.from);
         }
-        Ok(Response::new(response))
+        if (is_back || heard.has_climbed)
+            && let Some(host) = self.context.host()
+        {
+            host.peer_is_back(heard.from);
+        }
+        Ok(Response::new(heard.answer))
     }
 
     async fn raft(&self, request: Request<Streaming<v1::RaftRequest>>) -> Answer<Self::RaftStream> {
@@ -168,6 +170,14 @@ impl PeerService for Service {
     ) -> Answer<v1::SnapshotReplicaResponse> {
         identity::sender(request.metadata())?;
         Ok(Response::new(self.replicas.snapshot(&request.into_inner()).await?))
+    }
+
+    async fn promise_stop(
+        &self,
+        request: Request<v1::PromiseStopRequest>,
+    ) -> Answer<v1::PromiseStopResponse> {
+        identity::sender(request.metadata())?;
+        Ok(Response::new(self.replicas.promise_stop(request.into_inner())?))
     }
 }
 

@@ -68,7 +68,8 @@ fn messages(
         .map(|body| v1::InstallSnapshotRequest { body: Some(body) })
 }
 
-fn failed(status: &Status) -> TransportError {
+/// What a call to a peer that failed means for a group.
+pub(super) fn failed(status: &Status) -> TransportError {
     match (status.code(), status.get_details_error_info()) {
         (Code::Unavailable, None) => TransportError::Unreachable(status.message().to_owned()),
         (_, Some(info)) => {

@@ -27,6 +27,7 @@ use tonic::service::InterceptorLayer;
 use tonic::transport::server::TcpIncoming;
 
 use super::groups::Groups;
+use super::link::Sighting;
 use super::service::Service;
 use super::{Guard, PeerTransport, message_len_max, server};
 use crate::{Advertise, NodeContext, ServerConfig};
@@ -130,7 +131,7 @@ struct Node {
     transport: Arc<PeerTransport>,
     groups: Arc<Recorder>,
     /// Peers that came up, as the transport told.
-    back: mpsc::UnboundedReceiver<NodeId>,
+    seen: mpsc::UnboundedReceiver<Sighting>,
     closing: CancellationToken,
     server: JoinHandle<()>,
     _startup: Startup<PartitionId, state::Load>,
@@ -168,14 +169,14 @@ impl Node {
                 closing.clone().cancelled_owned(),
             );
         let server = tokio::spawn(async move { serving.await.expect("the port serves") });
-        let back = transport.start();
+        let seen = transport.start();
         Self {
             identity,
             address,
             context,
             transport,
             groups,
-            back,
+            seen,
             closing,
             server,
             _startup: startup,

@@ -4,15 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use datanode_proto::v1;
+use datanode_proto::v1::peer_service_client::PeerServiceClient;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use partition_types::{Incarnation, Member, NodeId, PartitionId, Reason, Vote};
-use raft_glue::{RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError};
+use raft_glue::{
+    LeaderProbe, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
+};
 
 use tokio::sync::mpsc;
 
 use super::lane::{Closed, Lane};
+use super::link::Sighting;
 use super::links::Links;
 use super::{convert, snapshot};
 use crate::context::NodeContext;
@@ -38,8 +43,8 @@ impl PeerTransport {
         &self.links
     }
 
-    /// Begins to connect. The channel names each peer that is connected to.
-    pub(crate) fn start(&self) -> mpsc::UnboundedReceiver<NodeId> {
+    /// Begins to connect. The channel tells which peers come and go.
+    pub(crate) fn start(&self) -> mpsc::UnboundedReceiver<Sighting> {
         self.links.start()
     }
 
@@ -81,6 +86,30 @@ impl Transport for PeerTransport {
             let closed = |Closed| TransportError::Failed("the connection broke".to_owned());
             let reply = convert::reply_from_wire(reply.map_err(closed)?);
             Ok(reply.map_err(|malformed| TransportError::Failed(malformed.to_string()))??)
+        }
+        .boxed()
+    }
+
+    fn probe_leaders(
+        &self,
+        to: NodeId,
+        member: &Member,
+        partition_ids: Vec<PartitionId>,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Vec<LeaderProbe>, TransportError>> {
+        // Not on the Raft stream: a leader asks its quorum before it answers.
+        let channel = self.lane(to, member).and_then(|_| {
+            let channel = self.links.book().forward_channel(to);
+            channel.ok_or_else(|| TransportError::Unreachable("no address".to_owned()))
+        });
+        async move {
+            let mut peer = PeerServiceClient::new(channel?);
+            let partition_ids = partition_ids.into_iter().map(PartitionId::get).collect();
+            let answer = peer.probe_leaders(v1::ProbeLeadersRequest { partition_ids });
+            let answer = tokio::time::timeout(timeout, answer).await;
+            let answer = answer.map_err(|_| TransportError::Timeout)?;
+            let probes = answer.map_err(|status| snapshot::failed(&status))?.into_inner().probes;
+            Ok(probes.into_iter().filter_map(convert::probe_from_wire).collect())
         }
         .boxed()
     }

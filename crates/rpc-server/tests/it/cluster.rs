@@ -12,13 +12,15 @@ use partition_store::{DiskConfig, Store, StoreConfig};
 use partition_types::{Member, NodeId, PartitionId};
 use raft_glue::{HostConfig, PartitionHost};
 use rpc_server::{
-    AdminPort, Advertise, ClientPort, ClientPortServing, Metrics, NodeContext, PeerPort,
+    AdminPort, Advertise, ClientPort, ClientPortServing, Metrics, NodeContext, Order, PeerPort,
     PeerTransport, ServerConfig,
 };
 use startup_gate::{Config as GateConfig, Serving, Startup, UnitSpec};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -36,7 +38,7 @@ pub(crate) struct Node {
     admin: AdminPort,
     peer: PeerPort,
     client: ClientPortServing,
-    _serving: Serving<PartitionId>,
+    owner: JoinHandle<()>,
 }
 
 /// Nodes that know each other.
@@ -149,7 +151,7 @@ impl Node {
             node_id: config.node_id,
             disks: vec![DiskConfig { path, reserve_bytes: 0 }],
             accept_lost_disk: false,
-            inject_load_delay: Duration::ZERO,
+            inject_load_delay: Vec::new(),
         })
         .expect("a store");
         let local = Member {
@@ -169,7 +171,8 @@ impl Node {
         let peer = PeerPort::open(context.clone(), transport).await.expect("a port");
         let (serving, client) = open(startup, &host, client, context.clone()).await;
         context.set_serving(serving.admission());
-        Self { host, config, store, admin, peer, client, _serving: serving }
+        let owner = tokio::spawn(own(serving, host.clone(), context.take_orders()));
+        Self { host, config, store, admin, peer, client, owner }
     }
 
     /// ExtentService of its client port.
@@ -229,6 +232,7 @@ impl Node {
 
     /// Goes down in order.
     pub(crate) async fn stop(self) {
+        self.owner.abort();
         tokio::time::timeout(Duration::from_secs(10), self.client.close())
             .await
             .expect("the port closes when its calls are done");
@@ -240,6 +244,38 @@ impl Node {
             .await
             .expect("no panic")
             .expect("closed");
+    }
+}
+
+/// Carries out what operators order, one after the other.
+async fn own(
+    mut serving: Serving<PartitionId>,
+    host: PartitionHost,
+    mut orders: mpsc::Receiver<Order>,
+) {
+    loop {
+        let mut answer = match orders.recv().await.expect("the context holds the sender") {
+            Order::Drain(answer) => answer,
+            Order::Undrain(answer) => {
+                answer.send(()).expect("it is waited for");
+                continue;
+            }
+        };
+        let mut outcome = Default::default();
+        let down = serving.drain(async {}).await;
+        let down = down.hand_over(async { outcome = host.drain().await }).await;
+        serving = loop {
+            answer.send(outcome).expect("it is waited for");
+            match orders.recv().await.expect("the context holds the sender") {
+                Order::Drain(next) => (answer, outcome) = (next, host.drain().await),
+                Order::Undrain(answer) => {
+                    host.undrain();
+                    let serving = down.resume();
+                    answer.send(()).expect("it is waited for");
+                    break serving;
+                }
+            }
+        };
     }
 }
 

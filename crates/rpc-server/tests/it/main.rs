@@ -9,4 +9,5 @@ mod pages;
 mod partitions;
 mod probes;
 mod routes;
+mod stop_token;
 mod upload;

@@ -1,9 +1,12 @@
 //! The admin port's HTTP pages, by plain HTTP/1.1.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use datanode_proto::v1;
 use datanode_proto::v1::node_service_client::NodeServiceClient;
+use partition_types::PartitionId;
+use startup_gate::{NotConfirmed, UnitFault, UnitSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -66,11 +69,11 @@ async fn a_starting_node_is_alive_and_not_ready() {
 async fn a_partition_that_blocks_is_named_with_its_reason() {
     let node = Starting::begin().await;
     let address = node.admin.local_addr();
-    let unit = startup_gate::UnitSpec::new(partition_types::PartitionId::new(7).expect("above 0"));
+    let unit = UnitSpec::new(partition(7));
     // Loading for ever.
     let loading = tokio::spawn(node.startup.load(
         vec![unit],
-        |_| std::future::pending::<Result<(), startup_gate::UnitFault>>(),
+        |_| std::future::pending::<Result<(), UnitFault>>(),
         |_, ()| async { Ok(()) },
     ));
     let mut page = get(address, "/readyz?verbose").await;
@@ -78,7 +81,7 @@ async fn a_partition_that_blocks_is_named_with_its_reason() {
         if page.body.contains("partition 7") {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
         page = get(address, "/readyz?verbose").await;
     }
     assert_eq!(page.code, 503);
@@ -86,6 +89,148 @@ async fn a_partition_that_blocks_is_named_with_its_reason() {
     let short = get(address, "/readyz").await;
     assert_eq!(short.body, "not ready: in load, 1 partitions block\n");
     loading.abort();
+    node.admin.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_block_a_hundred_are_listed_and_the_rest_is_counted() {
+    let node = Starting::begin().await;
+    let address = node.admin.local_addr();
+    let units: Vec<_> = (1..=250).map(|id| UnitSpec::new(partition(id))).collect();
+    let loading = tokio::spawn(node.startup.load(
+        units,
+        |_| std::future::pending::<Result<(), UnitFault>>(),
+        |_, ()| async { Ok(()) },
+    ));
+    let page = page_with(address, "blocking: and 150 more\n").await;
+    assert_eq!(page.body.matches("blocking: partition ").count(), 100, "{}", page.body);
+    assert!(page.body.ends_with("not ready: in load, 250 partitions block\n"), "{}", page.body);
+    loading.abort();
+    node.admin.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_serving_node_lists_what_it_serves_without_and_why() {
+    let config = startup_gate::Config {
+        elect_timeout: Duration::from_millis(100),
+        ..startup_gate::Config::default()
+    };
+    let Starting { startup, context, admin } = Starting::begin_with(config).await;
+    let address = admin.local_addr();
+    let units: Vec<_> = [7, 8, 9].map(|id| UnitSpec::new(partition(id))).into();
+    let load = |ticket: startup_gate::LoadTicket<PartitionId>| async move {
+        match ticket.unit().get() {
+            9 => Err(UnitFault::corrupt("block 3 does not match")),
+            _ => Ok(()),
+        }
+    };
+    let loaded = startup.load(units, load, |_, ()| async { Ok(()) }).await.expect("loaded");
+    let checked = loaded.check(async { Ok(()) }).await.expect("one of three may be bad");
+    let confirm = |ask: startup_gate::Confirm<PartitionId>| async move {
+        match ask.unit.get() {
+            8 => Err(NotConfirmed::pending("no leader: waiting for node 3")),
+            _ => Ok(()),
+        }
+    };
+    let elected = checked.elect(drop, confirm).await.expect("8 is waived");
+    let (serving, ()) = elected.listen(|_| async { Ok(()) }).await.expect("open");
+    context.set_serving(serving.admission());
+
+    let waived = "waived: partition 8 in elect: no leader: waiting for node 3\n";
+    let corrupt = "quarantined: partition 9 in load: corrupt: block 3 does not match\n";
+    let page = get(address, "/readyz?verbose").await;
+    assert_eq!(page.code, 200, "{}", page.body);
+    assert!(page.body.contains(waived) && page.body.contains(corrupt), "{}", page.body);
+    assert!(page.body.ends_with("\nready\n"), "{}", page.body);
+    check_states(address, [("ready", 1), ("waived", 1), ("quarantined", 1)]).await;
+
+    // One more goes bad while the node serves.
+    assert!(context.gate().quarantine(&partition(7), UnitFault::failed("a bad disk")));
+    let page = get(address, "/readyz?verbose").await;
+    let late = "quarantined: partition 7 in serving: failed: a bad disk\n";
+    assert_eq!(page.code, 200, "{}", page.body);
+    for line in [waived, corrupt, late] {
+        assert!(page.body.contains(line), "{line} is not in {}", page.body);
+    }
+    check_states(address, [("ready", 0), ("waived", 1), ("quarantined", 2)]).await;
+    let report = json(&get(address, "/startup").await);
+    assert_eq!(report["quarantined"][0]["unit"], "7", "{report}");
+    assert_eq!(report["quarantined"][0]["reason"], "failed: a bad disk");
+
+    let down = serving.drain(async {}).await;
+    let page = get(address, "/readyz?verbose").await;
+    assert_eq!(page.code, 503);
+    assert!(page.body.ends_with("[+]notice done\nnot ready: draining\n"), "{}", page.body);
+    let down = down.hand_over(async {}).await.close(async {}).await;
+    down.flush(async {}).await.unload(async {}).await;
+    assert_eq!(get(address, "/readyz").await.body, "not ready: stopped\n");
+    admin.close().await;
+}
+
+/// The page, once it has this in it.
+async fn page_with(address: SocketAddr, text: &str) -> Page {
+    let mut page = get(address, "/readyz?verbose").await;
+    for _ in 0..1000 {
+        if page.body.contains(text) {
+            return page;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        page = get(address, "/readyz?verbose").await;
+    }
+    panic!("{text:?} never is in {}", page.body);
+}
+
+async fn check_states(address: SocketAddr, states: [(&str, usize); 3]) {
+    let metrics = get(address, "/metrics").await.body;
+    for (state, count) in states {
+        let line = format!("datanode_startup_partitions{{state=\"{state}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+}
+
+fn partition(id: u64) -> PartitionId {
+    PartitionId::new(id).expect("above 0")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_series_of_a_start_is_there_from_the_first_scrape_on() {
+    let node = Starting::begin().await;
+    let address = node.admin.local_addr();
+    let page = get(address, "/metrics").await;
+    parse(&page.body);
+    let mut series = vec![
+        "datanode_partition_leaders 0".to_owned(),
+        "datanode_leader_unserved_seconds_total 0".to_owned(),
+        "datanode_startup_stage{stage=\"load\"} 1".to_owned(),
+        "datanode_startup_partitions{state=\"loading\"} 0".to_owned(),
+        "datanode_startup_partitions{state=\"quarantined\"} 0".to_owned(),
+    ];
+    for stage in ["check", "elect", "listen"] {
+        series.push(format!("datanode_startup_stage{{stage=\"{stage}\"}} 0"));
+        series.push(format!("datanode_startup_stage_duration_seconds{{stage=\"{stage}\"}} 0"));
+    }
+    for line in series {
+        assert!(page.body.lines().any(|one| one == line), "{line} is not in {}", page.body);
+    }
+    // Counters of the process: other nodes of it may have counted.
+    let mut counters = vec!["datanode_self_led_prelisten_total ".to_owned()];
+    for path in ["vote", "pre_vote", "transfer", "trigger", "initialize"] {
+        counters.push(format!("datanode_election_fence_suppressed_total{{path=\"{path}\"}} "));
+    }
+    for counter in counters {
+        let there = page.body.lines().any(|one| one.starts_with(&counter));
+        assert!(there, "{counter} is not in {}", page.body);
+    }
+    // The stage that runs has its time so far.
+    let load_seconds = |body: &str| -> f64 {
+        let name = "datanode_startup_stage_duration_seconds{stage=\"load\"} ";
+        let value = body.lines().find_map(|line| line.strip_prefix(name));
+        value.expect("it is there").parse().expect("a number")
+    };
+    let before = load_seconds(&page.body);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let after = load_seconds(&get(address, "/metrics").await.body);
+    assert!(before > 0.0 && after >= before + 0.02 && after < 60.0, "{before} {after}");
     node.admin.close().await;
 }
 

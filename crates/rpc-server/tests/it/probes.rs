@@ -31,6 +31,10 @@ pub(crate) struct Starting {
 
 impl Starting {
     pub(crate) async fn begin() -> Self {
+        Self::begin_with(Config::default()).await
+    }
+
+    pub(crate) async fn begin_with(gate: Config) -> Self {
         let address = free_address();
         let text = || address.to_string();
         let config = ServerConfig {
@@ -45,7 +49,7 @@ impl Starting {
             node_id: 1.try_into().expect("above 0"),
             version: "1.2.3".to_owned(),
         };
-        let startup = Startup::new(Config::default(), Vec::new()).expect("a configuration");
+        let startup = Startup::new(gate, Vec::new()).expect("a configuration");
         let context = NodeContext::new(config, startup.handle());
         let admin = AdminPort::open(context.clone(), metrics()).await.expect("a free port");
         Self { startup, context, admin }
@@ -85,6 +89,78 @@ async fn health_begins_as_not_serving() {
     let unknown = HealthClient::new(node.channel()).check(named("nobody")).await;
     assert_eq!(unknown.expect_err("not known").code(), Code::NotFound);
     node.admin.close().await;
+}
+
+/// Watchers of all names, each with what it was told last.
+struct Watchers(Vec<(&'static str, Streaming<HealthCheckResponse>, ServingStatus)>);
+
+impl Watchers {
+    async fn begin(channel: &Channel) -> Self {
+        const NAMES: [&str; 9] = [
+            "",
+            "datanode.v1.ExtentService",
+            "datanode.v1.RouteService",
+            "datanode.v1.PartitionService",
+            "datanode.v1.NodeService",
+            "startup.load",
+            "startup.check",
+            "startup.elect",
+            "startup.listen",
+        ];
+        let mut watchers = Vec::new();
+        for name in NAMES {
+            let mut stream = watch(channel.clone(), name).await;
+            let first = next(&mut stream).await;
+            watchers.push((name, stream, first));
+        }
+        Self(watchers)
+    }
+
+    /// The names in `changed` come to `status`, and no other name changes.
+    async fn expect(&mut self, changed: &[&str], status: ServingStatus) {
+        for (name, stream, last) in &mut self.0 {
+            if changed.contains(name) {
+                *last = next(stream).await;
+                assert_eq!(*last, status, "{name:?}");
+            }
+        }
+        for (name, stream, last) in &mut self.0 {
+            let more = timeout(Duration::from_millis(50), stream.message()).await;
+            assert!(more.is_err(), "{name:?} was {last:?}, and then {more:?}");
+        }
+    }
+
+    fn serving(&self) -> Vec<&'static str> {
+        let serving = self.0.iter().filter(|(_, _, last)| *last == ServingStatus::Serving);
+        serving.map(|(name, ..)| *name).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_name_turns_serving_at_its_stage_and_the_services_stop_at_a_drain() {
+    use ServingStatus::{NotServing, Serving};
+    const DATA: [&str; 3] = ["", "datanode.v1.ExtentService", "datanode.v1.RouteService"];
+    let Starting { startup, context, admin } = Starting::begin().await;
+    let mut watchers = Watchers::begin(&connect(admin.local_addr())).await;
+    assert_eq!(watchers.serving(), ["datanode.v1.NodeService"]);
+    let none = Vec::<startup_gate::UnitSpec<PartitionId>>::new();
+    let loaded = startup.load(none, |_| async { Ok(()) }, |_, ()| async { Ok(()) }).await;
+    watchers.expect(&["startup.load"], Serving).await;
+    let checked = loaded.expect("loaded").check(async { Ok(()) }).await.expect("checked");
+    // Without partitions there is nothing to elect.
+    watchers.expect(&["startup.check", "startup.elect"], Serving).await;
+    let elected = checked.elect(drop, |_| async { Ok(()) }).await.expect("elected");
+    let (serving, ()) = elected.listen(|_| async { Ok(()) }).await.expect("open");
+    context.set_serving(serving.admission());
+    let open = [&DATA[..], &["datanode.v1.PartitionService", "startup.listen"]].concat();
+    watchers.expect(&open, Serving).await;
+    assert_eq!(watchers.serving().len(), 9);
+    let down = serving.drain(async {}).await;
+    watchers.expect(&DATA, NotServing).await;
+    let down = down.hand_over(async {}).await.close(async {}).await;
+    down.flush(async {}).await.unload(async {}).await;
+    watchers.expect(&["datanode.v1.PartitionService"], NotServing).await;
+    admin.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +229,7 @@ async fn before_the_gate_opens_partitions_are_starting() {
     let created = admin.create_partition(v1::CreatePartitionRequest::default()).await;
     check(created, Code::Unavailable, "STARTING");
     let mut admin = NodeServiceClient::new(node.channel());
-    let safe = admin.safe_to_stop(v1::SafeToStopRequest { node_id: 0 }).await;
+    let safe = admin.safe_to_stop(v1::SafeToStopRequest::default()).await;
     check(safe, Code::Unavailable, "STARTING");
     check(admin.drain(v1::DrainRequest { undo: false }).await, Code::Unavailable, "STARTING");
     let status = admin.get_status(v1::GetStatusRequest {}).await.expect("always").into_inner();
@@ -261,7 +337,7 @@ async fn a_node_says_whether_it_may_go() {
     cluster.create(7, &[1, 2, 3]).await;
     let ask = |asked: u64, node_id| {
         let mut admin = NodeServiceClient::new(cluster.node(asked).admin());
-        async move { admin.safe_to_stop(v1::SafeToStopRequest { node_id }).await }
+        async move { admin.safe_to_stop(v1::SafeToStopRequest { node_id, hold: None }).await }
     };
     for (asked, node_id) in [(1, 0), (1, 2), (2, 3)] {
         let answer = ask(asked, node_id).await.expect("an answer").into_inner();

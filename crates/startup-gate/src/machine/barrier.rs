@@ -111,7 +111,7 @@ impl<U: Unit> Machine<U> {
 
     pub(super) fn before_barrier(&self) -> usize {
         let counts = &self.counts;
-        counts.waiting + counts.loading + counts.loaded + counts.checking
+        counts.before_loaded() + counts.loaded + counts.checking
     }
 
     /// Whether the quarantined units forbid to go on.

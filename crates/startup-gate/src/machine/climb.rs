@@ -1,7 +1,8 @@
-//! Transitions of single units: load, check, faults, coming and going.
+//! Transitions of single units: join, load, check, faults, coming and going.
 
 use std::sync::Arc;
 
+use super::queue::Queue;
 use super::{Effect, Machine, Record};
 use crate::fault::{FaultKind, UnitFault};
 use crate::observer::Transition;
@@ -12,28 +13,43 @@ use crate::unit::{Priority, Unit, UnitSpec, UnitState};
 const STALLS_MIN: usize = 2;
 
 impl<U: Unit> Machine<U> {
-    pub(super) fn begin(&mut self, specs: Vec<UnitSpec<U>>, out: &mut Vec<Effect<U>>) {
+    pub(super) fn begin(&mut self, specs: Vec<UnitSpec<U>>, joins: bool, out: &mut Vec<Effect<U>>) {
         if self.begun || self.stage != Stage::Load {
             return;
         }
         self.begun = true;
+        self.joins = joins;
         for spec in specs {
             self.add(&spec, UnitState::Waiting, out);
         }
-        self.fill_load(out);
+        self.fill(out);
         self.advance(out);
     }
 
     pub(super) fn log_readable(&mut self, unit: &U, out: &mut Vec<Effect<U>>) {
         let Some(record) = self.units.get(unit) else { return };
-        if record.state == UnitState::Loading && !record.votes {
+        let reads = if self.joins { UnitState::Joining } else { UnitState::Loading };
+        if self.stage == Stage::Load && record.state == reads && !record.votes {
             self.grant_vote(unit, out);
         }
     }
 
+    pub(super) fn joined(&mut self, unit: &U, out: &mut Vec<Effect<U>>) {
+        let Some(record) = self.units.get(unit) else { return };
+        if self.stage == Stage::Stopped || record.state != UnitState::Joining {
+            return;
+        }
+        let (lane, priority, seq) = (record.lane, record.priority, record.seq);
+        self.answered(lane);
+        self.join_queue.release(lane);
+        self.set(unit, UnitState::Joined, out);
+        self.load_queue.push(lane, priority, seq, unit.clone());
+        self.fill(out);
+    }
+
     pub(super) fn loaded(&mut self, unit: &U, out: &mut Vec<Effect<U>>) {
         let Some(record) = self.units.get(unit) else { return };
-        if record.state != UnitState::Loading {
+        if self.stage == Stage::Stopped || record.state != UnitState::Loading {
             return;
         }
         let (lane, priority, seq) = (record.lane, record.priority, record.seq);
@@ -41,21 +57,20 @@ impl<U: Unit> Machine<U> {
         self.load_queue.release(lane);
         self.set(unit, UnitState::Loaded, out);
         self.check_queue.push(lane, priority, seq, unit.clone());
-        self.fill_check(out);
-        self.fill_load(out);
+        self.fill(out);
         self.advance(out);
     }
 
     pub(super) fn checked(&mut self, unit: &U, out: &mut Vec<Effect<U>>) {
         let Some(record) = self.units.get(unit) else { return };
-        if record.state != UnitState::Checking {
+        if self.stage == Stage::Stopped || record.state != UnitState::Checking {
             return;
         }
         let lane = record.lane;
         self.answered(lane);
         self.check_queue.release(lane);
         self.set(unit, UnitState::Checked, out);
-        self.fill_check(out);
+        self.fill(out);
         self.advance(out);
     }
 
@@ -67,8 +82,7 @@ impl<U: Unit> Machine<U> {
         if let Some(lane) = at_work {
             self.answered(lane);
         }
-        self.fill_check(out);
-        self.fill_load(out);
+        self.fill(out);
         self.advance(out);
         self.settle(out);
     }
@@ -79,22 +93,29 @@ impl<U: Unit> Machine<U> {
     /// every few units behind it. A single stall never condemns a lane.
     pub(super) fn stalled(&mut self, unit: &U, fault: &UnitFault, out: &mut Vec<Effect<U>>) {
         let Some(lane) = self.lane_at_work(unit) else { return };
+        if self.stage == Stage::Stopped {
+            return;
+        }
         let stalls = self.stalls.entry(lane).or_insert(0);
         *stalls += 1;
-        let bound = self.load_queue.bound();
-        let enough = *stalls >= bound.per_lane.min(bound.overall).get().max(STALLS_MIN);
+        let loads = self.load_queue.slots_in_lane();
+        // Join slots are many; a dead lane may never have filled them all.
+        let slots = if self.joins { loads.min(self.join_queue.slots_in_lane()) } else { loads };
+        let enough = *stalls >= slots.max(STALLS_MIN);
         self.quarantine(unit, fault, out);
-        let at_work = self.load_queue.running_in(lane) + self.check_queue.running_in(lane);
+        let at_work: usize = self.queues().map(|queue| queue.running_in(lane)).sum();
         self.hold(lane, at_work > 0);
         if at_work == 0 && enough {
             let fault = UnitFault::new(FaultKind::LaneStalled, format_args!("after {unit}"));
             self.quarantine_where(&fault, out, |record| {
                 record.lane == lane
-                    && matches!(record.state, UnitState::Waiting | UnitState::Loaded)
+                    && matches!(
+                        record.state,
+                        UnitState::Waiting | UnitState::Joined | UnitState::Loaded
+                    )
             });
         }
-        self.fill_check(out);
-        self.fill_load(out);
+        self.fill(out);
         self.advance(out);
     }
 
@@ -105,8 +126,9 @@ impl<U: Unit> Machine<U> {
     }
 
     fn hold(&mut self, lane: usize, held: bool) {
-        self.load_queue.hold(lane, held);
-        self.check_queue.hold(lane, held);
+        for queue in self.queues_mut() {
+            queue.hold(lane, held);
+        }
     }
 
     pub(super) fn load_deadline(&mut self, out: &mut Vec<Effect<U>>) {
@@ -125,7 +147,7 @@ impl<U: Unit> Machine<U> {
             return;
         }
         record.priority = priority;
-        for queue in [&mut self.load_queue, &mut self.check_queue] {
+        for queue in self.queues_mut() {
             if queue.withdraw(lane, before, seq, unit) {
                 queue.push(lane, priority, seq, unit.clone());
             }
@@ -159,7 +181,7 @@ impl<U: Unit> Machine<U> {
         let UnitSpec { unit, lane, priority } = spec.clone();
         let seq = self.units.len();
         if state == UnitState::Waiting {
-            self.load_queue.push(lane, priority, seq, unit.clone());
+            self.first_queue().push(lane, priority, seq, unit.clone());
         }
         *self.counts.slot(&state) += 1;
         let to = Some(state.clone());
@@ -176,6 +198,10 @@ impl<U: Unit> Machine<U> {
         match record.state {
             UnitState::Quarantined { .. } => return false,
             UnitState::Waiting => {
+                self.first_queue().withdraw(lane, priority, seq, unit);
+            }
+            UnitState::Joining => self.join_queue.release(lane),
+            UnitState::Joined => {
                 self.load_queue.withdraw(lane, priority, seq, unit);
             }
             UnitState::Loading => self.load_queue.release(lane),
@@ -206,24 +232,39 @@ impl<U: Unit> Machine<U> {
         }
     }
 
-    fn fill_load(&mut self, out: &mut Vec<Effect<U>>) {
+    /// Where a unit waits first.
+    fn first_queue(&mut self) -> &mut Queue<U> {
+        if self.joins { &mut self.join_queue } else { &mut self.load_queue }
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &Queue<U>> {
+        [&self.join_queue, &self.load_queue, &self.check_queue].into_iter()
+    }
+
+    fn queues_mut(&mut self) -> [&mut Queue<U>; 3] {
+        [&mut self.join_queue, &mut self.load_queue, &mut self.check_queue]
+    }
+
+    /// Begins what slots are free for. Joins, loads and checks have their own
+    /// slots and run beside each other.
+    fn fill(&mut self, out: &mut Vec<Effect<U>>) {
+        while let Some(unit) = self.join_queue.pop() {
+            self.set(&unit, UnitState::Joining, out);
+            out.push(Effect::Join(unit));
+        }
+        while let Some(unit) = self.check_queue.pop() {
+            self.set(&unit, UnitState::Checking, out);
+            out.push(Effect::Check(unit));
+        }
         while let Some(unit) = self.load_queue.pop() {
             self.set(&unit, UnitState::Loading, out);
             out.push(Effect::Load(unit));
         }
     }
 
-    fn fill_check(&mut self, out: &mut Vec<Effect<U>>) {
-        while let Some(unit) = self.check_queue.pop() {
-            self.set(&unit, UnitState::Checking, out);
-            out.push(Effect::Check(unit));
-        }
-    }
-
     /// From load to check, as soon as nothing waits to be loaded.
     fn advance(&mut self, out: &mut Vec<Effect<U>>) {
-        let loading = self.counts.waiting + self.counts.loading;
-        if self.stage == Stage::Load && self.begun && loading == 0 {
+        if self.stage == Stage::Load && self.begun && self.counts.before_loaded() == 0 {
             self.set_stage(Stage::Check, out);
         }
     }

@@ -17,6 +17,8 @@ pub struct Rules {
     pub max_quarantined_ppm: u32,
     /// [`Config::accept_degraded`].
     pub accept_degraded: bool,
+    /// [`Config::join_concurrency`].
+    pub join_concurrency: Concurrency,
     /// [`Config::load_concurrency`].
     pub load_concurrency: Concurrency,
     /// [`Config::check_concurrency`].
@@ -44,6 +46,7 @@ impl From<&Config> for Rules {
             strict: config.policy == Policy::Strict,
             max_quarantined_ppm,
             accept_degraded: config.accept_degraded,
+            join_concurrency: config.join_concurrency,
             load_concurrency: config.load_concurrency,
             check_concurrency: config.check_concurrency,
         }
@@ -53,20 +56,25 @@ impl From<&Config> for Rules {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Event<U> {
-    /// The units are known. The first event of a start; a unit that is given
-    /// twice counts once.
+    /// The units are known, and are loaded at once. The first event of a start;
+    /// a unit that is given twice counts once.
     Begin(Vec<UnitSpec<U>>),
-    /// A loading unit's vote and log are readable.
+    /// Like [`Event::Begin`], but each unit is joined before it is loaded.
+    BeginJoining(Vec<UnitSpec<U>>),
+    /// The vote and log of a unit are readable: of one that is being joined, or
+    /// being loaded in a start that does not join.
     LogReadable(U),
+    /// A unit's join finished.
+    Joined(U),
     /// A unit's load finished.
     Loaded(U),
     /// A unit's check finished.
     Checked(U),
     /// A unit is faulty, found by its own work or from outside.
     Faulted(U, UnitFault),
-    /// A unit's load or check makes no progress.
+    /// A unit's join, load or check makes no progress.
     Stalled(U, UnitFault),
-    /// Loading and checking have taken long enough.
+    /// Joining, loading and checking have taken long enough.
     LoadDeadline,
     /// A unit should be taken earlier.
     Raise(U, Priority),
@@ -105,6 +113,8 @@ pub enum Event<U> {
 /// What has to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect<U> {
+    /// Begin to join the unit.
+    Join(U),
     /// Begin to load the unit.
     Load(U),
     /// Begin to check the unit.

@@ -42,6 +42,11 @@ impl<U: Unit> Machine<U> {
                 UnitState::Electing | UnitState::Ready | UnitState::Waived { .. }
             );
             of_unit(
+                "no unit votes before its vote and log are opened",
+                unit,
+                record.state != UnitState::Waiting || !record.votes,
+            )?;
+            of_unit(
                 "no unit campaigns before the barrier",
                 unit,
                 self.barrier_passed || !record.campaigns,
@@ -58,15 +63,31 @@ impl<U: Unit> Machine<U> {
             )?;
         }
         node("counts are exact", counts == self.counts)?;
+        node("joins are bounded in each lane and overall", self.join_queue.is_bounded())?;
         node("loads are bounded in each lane and overall", self.load_queue.is_bounded())?;
         node("checks are bounded in each lane and overall", self.check_queue.is_bounded())?;
+        node("every join holds one slot", self.join_queue.running() == counts.joining)?;
         node("every load holds one slot", self.load_queue.running() == counts.loading)?;
         node("every check holds one slot", self.check_queue.running() == counts.checking)?;
-        node("who waits to be loaded is queued", self.load_queue.waiting() == counts.waiting)?;
+        let (to_join, to_load) =
+            if self.joins { (counts.waiting, counts.joined) } else { (0, counts.waiting) };
+        node("who waits to be joined is queued", self.join_queue.waiting() == to_join)?;
+        node("who waits to be loaded is queued", self.load_queue.waiting() == to_load)?;
+        node(
+            "nobody joins in a start that does not join",
+            self.joins || counts.joining + counts.joined == 0,
+        )?;
         node("who waits to be checked is queued", self.check_queue.waiting() == counts.loaded)?;
         node(
-            "nothing loads behind the stage load",
-            self.stage != Stage::Check || { counts.waiting + counts.loading == 0 },
+            "nothing joins or loads behind the stage load",
+            self.stage != Stage::Check || counts.before_loaded() == 0,
+        )?;
+        let at_work = counts.joining + counts.loading + counts.checking;
+        node(
+            "a gate that waits for units works on one of them",
+            !matches!(self.stage, Stage::Load | Stage::Check)
+                || self.before_barrier() == 0
+                || at_work > 0,
         )?;
         node(
             "the right to serve is granted in listen, last of all",

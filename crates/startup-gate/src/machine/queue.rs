@@ -85,8 +85,9 @@ impl<U: Clone + Ord> Queue<U> {
         self.lanes.get(&lane).map_or(0, |lane| lane.running)
     }
 
-    pub(super) fn bound(&self) -> Concurrency {
-        self.bound
+    /// How many slots a lane has if no other lane takes any.
+    pub(super) fn slots_in_lane(&self) -> usize {
+        self.bound.per_lane.min(self.bound.overall).get()
     }
 
     pub(super) fn running(&self) -> usize {

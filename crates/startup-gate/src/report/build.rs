@@ -39,6 +39,7 @@ impl<U: Unit> Source<'_, U> {
             stage: machine.stage(),
             ready: machine.stage() == Stage::Serving,
             ready_ms: timeline.opened.map(ms),
+            voting_ms: timeline.voting.map(ms),
             stages: timeline.stages.iter().map(|times| self.stage(times)).collect(),
             units: machine.counts(),
             slowest: self.slowest(),
@@ -100,7 +101,7 @@ impl<U: Unit> Source<'_, U> {
 
     fn unit(&self, unit: &U, lane: usize, state: &UnitState) -> Option<UnitReport> {
         let times = self.timeline.units.get(unit)?;
-        let [load, check, elect] = times.spent(self.now);
+        let [join, load, check, elect] = times.spent(self.now);
         let pending = self.machine.pending_reason(unit);
         let reason = match state {
             UnitState::Quarantined { fault } => Some(fault.to_string()),
@@ -114,8 +115,9 @@ impl<U: Unit> Source<'_, U> {
             lane: lane_name(self.config, lane),
             stage: times.failed_in.unwrap_or_else(|| stage_of(state)),
             state: state.as_str(),
-            start_ms: ms(times.loading.unwrap_or(times.waiting)),
+            start_ms: ms(times.joining.or(times.loading).unwrap_or(times.waiting)),
             end_ms: times.settled.or(times.waived).map(ms),
+            join_ms: ms(join),
             load_ms: ms(load),
             check_ms: ms(check),
             elect_ms: ms(elect),
@@ -126,7 +128,9 @@ impl<U: Unit> Source<'_, U> {
 
 fn stage_of(state: &UnitState) -> Stage {
     match state {
-        UnitState::Waiting | UnitState::Loading => Stage::Load,
+        UnitState::Waiting | UnitState::Joining | UnitState::Joined | UnitState::Loading => {
+            Stage::Load
+        }
         UnitState::Loaded | UnitState::Checking | UnitState::Checked => Stage::Check,
         UnitState::Electing
         | UnitState::Ready

@@ -41,6 +41,7 @@ async fn hang_in(
     startup: Startup<Unit, state::Load>,
     alive: Alive,
 ) -> Result<(), StartError> {
+    let alive_too = alive.clone();
     let hang = move |at: &'static str| {
         let breath = alive.breathe();
         async move {
@@ -50,11 +51,20 @@ async fn hang_in(
             drop(breath);
         }
     };
-    let (load, check, confirm) = (hang.clone(), hang.clone(), hang.clone());
+    let (join, load, check, confirm) = (hang.clone(), hang.clone(), hang.clone(), hang.clone());
+    let joined = alive_too;
     let startup = startup
-        .load(
+        .load_joined(
             (1..=5).map(UnitSpec::new),
-            move |_| {
+            move |ticket| {
+                let (hang, joined) = (join("join"), joined.breathe());
+                async move {
+                    hang.await;
+                    let _vote = ticket.log_readable()?;
+                    Ok(joined)
+                }
+            },
+            move |_, _joined| {
                 let hang = load("load");
                 async move {
                     hang.await;
@@ -96,7 +106,8 @@ async fn hang_in(
     Ok(())
 }
 
-const STAGES: [(&str, Stage); 5] = [
+const STAGES: [(&str, Stage); 6] = [
+    ("join", Stage::Load),
     ("load", Stage::Load),
     ("unit check", Stage::Check),
     ("check", Stage::Check),

@@ -16,6 +16,7 @@ fn rules(strict: bool, max_quarantined_ppm: u32) -> Rules {
         strict,
         max_quarantined_ppm,
         accept_degraded: false,
+        join_concurrency: Concurrency::new(1, 2),
         load_concurrency: Concurrency::new(1, 2),
         check_concurrency: Concurrency::new(1, 1),
     }
@@ -23,8 +24,10 @@ fn rules(strict: bool, max_quarantined_ppm: u32) -> Rules {
 
 /// Everything that may happen to these units on the way up, sensible or not.
 fn up(units: &[Unit]) -> Vec<Event<Unit>> {
+    let specs: Vec<_> = units.iter().copied().map(UnitSpec::new).collect();
     let mut events = vec![
-        Event::Begin(units.iter().copied().map(UnitSpec::new).collect()),
+        Event::Begin(specs.clone()),
+        Event::BeginJoining(specs),
         Event::LoadDeadline,
         Event::NodeChecked,
         Event::ElectDeadline,
@@ -36,6 +39,7 @@ fn up(units: &[Unit]) -> Vec<Event<Unit>> {
     for unit in units.iter().copied() {
         events.extend([
             Event::LogReadable(unit),
+            Event::Joined(unit),
             Event::Loaded(unit),
             Event::Checked(unit),
             Event::Faulted(unit, UnitFault::corrupt("")),
@@ -68,9 +72,20 @@ fn check_step(before: &Machine<Unit>, effects: &[Effect<Unit>], after: &Machine<
     if let Err(violation) = after.check_invariants() {
         panic!("{violation} in {after:#?}");
     }
+    let told = |effect: &Effect<_>| matches!(effect, Effect::Changed(_));
+    assert!(
+        before.stage() != Stage::Stopped || effects.iter().all(told),
+        "what is stopped begins nothing and grants nothing: {effects:#?}"
+    );
+    check_rights_to_vote(before, effects, after);
+    let begun: Vec<_> = effects.iter().filter_map(begun).collect();
+    let ordered: Vec<_> = effects.iter().filter_map(ordered).collect();
+    assert_eq!(begun, ordered, "work is begun if and only if it is ordered: {effects:#?}");
     for effect in effects {
         match effect {
-            Effect::GrantVote(unit) => assert!(!before.may_vote(unit), "twice: {before:#?}"),
+            Effect::Changed(Transition::Unit { from, to, .. }) => {
+                assert!(is_allowed(from.as_ref(), to.as_ref(), after.joins()), "{effects:#?}");
+            }
             Effect::GrantCampaign(unit) => {
                 assert!(!before.may_campaign(unit), "twice: {before:#?}");
                 let state = after.state_of(unit).expect("known");
@@ -100,6 +115,63 @@ fn check_step(before: &Machine<Unit>, effects: &[Effect<Unit>], after: &Machine<
         before.stage() <= after.stage() || before.stage() == Stage::Draining,
         "no way back but from draining: {before:#?}"
     );
+}
+
+/// Granted where vote and log are read, once, and never lost again.
+fn check_rights_to_vote(before: &Machine<Unit>, effects: &[Effect<Unit>], after: &Machine<Unit>) {
+    for effect in effects {
+        let Effect::GrantVote(unit) = effect else { continue };
+        assert!(!before.may_vote(unit), "twice: {before:#?}");
+        let reads = if before.joins() { UnitState::Joining } else { UnitState::Loading };
+        let admitted = before.stage() == Stage::Serving && before.state_of(unit).is_none();
+        assert!(admitted || before.state_of(unit) == Some(&reads), "{before:#?}");
+    }
+    for (unit, _, _) in after.units() {
+        assert!(after.may_vote(unit) || !before.may_vote(unit), "taken back: {after:#?}");
+    }
+}
+
+/// The drawing at [`UnitState`], arrow by arrow.
+fn is_allowed(from: Option<&UnitState>, to: Option<&UnitState>, joins: bool) -> bool {
+    use UnitState::{
+        Checked, Checking, Electing, Joined, Joining, Loaded, Loading, Quarantined, Ready, Waiting,
+        Waived,
+    };
+    match (from, to) {
+        (None, Some(Waiting | Ready)) | (Some(_), None) => true,
+        (Some(Waiting), Some(Joining)) | (Some(Joined), Some(Loading)) => joins,
+        (Some(Waiting), Some(Loading)) => !joins,
+        (Some(Joining), Some(Joined))
+        | (Some(Loading), Some(Loaded))
+        | (Some(Loaded), Some(Checking))
+        | (Some(Checking), Some(Checked))
+        | (Some(Checked), Some(Electing))
+        | (Some(Electing), Some(Ready | Waived { .. }))
+        | (Some(Waived { .. }), Some(Ready)) => true,
+        (Some(from), Some(Quarantined { .. })) => !matches!(from, Quarantined { .. }),
+        _ => false,
+    }
+}
+
+/// A unit that came into a state of work.
+fn begun(effect: &Effect<Unit>) -> Option<(Unit, UnitState)> {
+    use UnitState::{Checking, Joining, Loading};
+    match effect {
+        Effect::Changed(Transition::Unit { unit, to: Some(to), .. }) => {
+            matches!(to, Joining | Loading | Checking).then(|| (*unit, to.clone()))
+        }
+        _ => None,
+    }
+}
+
+/// A unit whose work is asked for, and the state that goes with it.
+fn ordered(effect: &Effect<Unit>) -> Option<(Unit, UnitState)> {
+    match effect {
+        Effect::Join(unit) => Some((*unit, UnitState::Joining)),
+        Effect::Load(unit) => Some((*unit, UnitState::Loading)),
+        Effect::Check(unit) => Some((*unit, UnitState::Checking)),
+        _ => None,
+    }
 }
 
 /// Visits every state that can be reached; returns how many there are and how

@@ -5,6 +5,8 @@ mod admission;
 mod cancel;
 mod compile_fail;
 mod down;
+mod examples;
+mod join;
 mod machine;
 mod order;
 mod pipeline;

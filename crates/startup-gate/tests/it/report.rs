@@ -136,8 +136,8 @@ async fn the_json_has_stable_names() {
         json["quarantined"][0],
         serde_json::json!({
             "unit": "2", "lane": "disk 0", "stage": "load", "state": "quarantined",
-            "start_ms": 0.0, "end_ms": 10.0, "load_ms": 10.0, "check_ms": 0.0, "elect_ms": 0.0,
-            "reason": "corrupt: bad checksum",
+            "start_ms": 0.0, "end_ms": 10.0, "join_ms": 0.0, "load_ms": 10.0, "check_ms": 0.0,
+            "elect_ms": 0.0, "reason": "corrupt: bad checksum",
         })
     );
     let mut names: Vec<_> = json.as_object().expect("an object").keys().cloned().collect();
@@ -158,6 +158,25 @@ async fn the_json_has_stable_names() {
             "stages",
             "steps",
             "units",
+            "voting_ms",
+            "waived"
+        ]
+    );
+    let mut states: Vec<_> = json["units"].as_object().expect("counts").keys().cloned().collect();
+    states.sort();
+    assert_eq!(
+        states,
+        [
+            "checked",
+            "checking",
+            "electing",
+            "joined",
+            "joining",
+            "loaded",
+            "loading",
+            "quarantined",
+            "ready",
+            "waiting",
             "waived"
         ]
     );

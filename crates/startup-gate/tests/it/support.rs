@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use startup_gate::state::Load;
+use startup_gate::state::{Check, Load};
 use startup_gate::{
-    CampaignRight, Change, Concurrency, Config, Confirm, LoadTicket, NodeFault, NotConfirmed,
-    Observer, ServeRight, Serving, StartError, Startup, Transition, UnitFault, UnitSpec,
+    CampaignRight, Change, Concurrency, Config, Confirm, JoinTicket, LoadTicket, NodeFault,
+    NotConfirmed, Observer, ServeRight, Serving, StartError, Startup, Transition, UnitFault,
+    UnitSpec, VoteRight,
 };
 use tokio::time::{Instant, sleep};
 
@@ -17,6 +18,9 @@ pub(crate) type Unit = u32;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Script {
     pub(crate) lane: usize,
+    /// Its join is passed over by [`climb`].
+    pub(crate) join_ms: u64,
+    pub(crate) join: End,
     pub(crate) load_ms: u64,
     pub(crate) load: End,
     pub(crate) check_ms: u64,
@@ -77,6 +81,7 @@ pub(crate) fn scripts(count: u32, others: &[Script]) -> Scripts {
 /// Small bounds, and times that begin with the paused clock.
 pub(crate) fn config() -> Config {
     Config {
+        join_concurrency: Concurrency::new(4, 16),
         load_concurrency: Concurrency::new(2, 8),
         check_concurrency: Concurrency::new(2, 8),
         elect_timeout: Duration::from_secs(3),
@@ -88,6 +93,16 @@ pub(crate) fn config() -> Config {
 
 pub(crate) fn specs(scripts: &Scripts) -> Vec<UnitSpec<Unit>> {
     scripts.iter().map(|(unit, script)| UnitSpec::new(*unit).lane(script.lane)).collect()
+}
+
+/// Opens vote and log, then votes; what it returns is handed to the load.
+pub(crate) async fn run_join(
+    script: Script,
+    ticket: JoinTicket<Unit>,
+) -> Result<VoteRight<Unit>, UnitFault> {
+    sleep(Duration::from_millis(script.join_ms)).await;
+    script.join.run().await?;
+    ticket.log_readable()
 }
 
 pub(crate) async fn run_load(script: Script, ticket: LoadTicket<Unit>) -> Result<(), UnitFault> {
@@ -127,7 +142,7 @@ pub(crate) async fn climb_with(
 ) -> Result<Serving<Unit>, StartError> {
     let units = specs(&scripts);
     let scripts = Arc::new(scripts);
-    let (load, check, confirm) = (Arc::clone(&scripts), Arc::clone(&scripts), scripts);
+    let (load, check) = (Arc::clone(&scripts), Arc::clone(&scripts));
     let startup = startup
         .load(
             units,
@@ -135,12 +150,47 @@ pub(crate) async fn climb_with(
             move |ticket, ()| run_check(check[ticket.unit()].clone()),
         )
         .await?;
+    open(startup, scripts, node_wide).await
+}
+
+/// The whole way up, with joins.
+pub(crate) async fn climb_joined(
+    startup: Startup<Unit, Load>,
+    scripts: Scripts,
+) -> Result<Serving<Unit>, StartError> {
+    let units = specs(&scripts);
+    let scripts = Arc::new(scripts);
+    let (join, load, check) = (Arc::clone(&scripts), Arc::clone(&scripts), Arc::clone(&scripts));
+    let startup = startup
+        .load_joined(
+            units,
+            move |ticket| run_join(join[ticket.unit()].clone(), ticket),
+            move |ticket, vote: VoteRight<Unit>| {
+                assert_eq!(ticket.unit(), vote.unit(), "what its own join returned");
+                let script = load[ticket.unit()].clone();
+                async move {
+                    sleep(Duration::from_millis(script.load_ms)).await;
+                    script.load.run().await
+                }
+            },
+            move |ticket, ()| run_check(check[ticket.unit()].clone()),
+        )
+        .await?;
+    open(startup, scripts, async { Ok(()) }).await
+}
+
+/// From the node-wide check to the open port.
+async fn open(
+    startup: Startup<Unit, Check>,
+    scripts: Arc<Scripts>,
+    node_wide: impl Future<Output = Result<(), NodeFault>>,
+) -> Result<Serving<Unit>, StartError> {
     let startup = startup.check(node_wide).await?;
     let startup = startup
         .elect(
             |right: CampaignRight<Unit>| drop(right),
             move |ask| {
-                let answer = run_confirm(&confirm[&ask.unit], &ask);
+                let answer = run_confirm(&scripts[&ask.unit], &ask);
                 async move { answer }
             },
         )

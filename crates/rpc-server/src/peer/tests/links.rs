@@ -37,9 +37,11 @@ async fn a_peer_that_is_away_is_unreachable_at_once() {
     let mut a = a;
     let b = Node::start(Identity::new(2), &[]).await;
     a.connect(&b).await;
-    assert_eq!(a.back.recv().await, Some(b.id()));
+    assert_eq!(a.seen.recv().await, Some(Sighting::Back(b.id())));
     let (member, id) = (b.member(), b.id());
     b.stop().await;
+    let gone = tokio::time::timeout(SOON, a.seen.recv()).await;
+    assert_eq!(gone.expect("it is told"), Some(Sighting::Gone(id)));
     let until = Instant::now() + SOON;
     loop {
         let began = Instant::now();

@@ -68,8 +68,13 @@ async fn messages_arrive_as_they_were_sent() {
             entries: vec![entry(0, largest)],
             committed: None,
         },
-        RaftRequest::Vote { vote: vote(4), last: None, leadership_transfer: true },
-        RaftRequest::PreVote { vote: vote(4), last: Some(log_id(0)) },
+        RaftRequest::Vote {
+            vote: vote(4),
+            last: None,
+            leadership_transfer: true,
+            leader_gone: false,
+        },
+        RaftRequest::PreVote { vote: vote(4), last: Some(log_id(0)), leader_gone: true },
         RaftRequest::Transfer { from: vote(4), to: b.id(), last: Some(log_id(9)) },
     ];
     b.groups.came.lock().clear();

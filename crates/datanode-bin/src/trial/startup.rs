@@ -1,0 +1,296 @@
+//! How long starts take: one node of a cluster restarted, all of them started
+//! cold, and what the gate itself costs; by the number of partitions.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use datanode_client::{AdminClient, ClientConfig};
+use futures::future::try_join_all;
+use serde::Serialize;
+
+use super::metrics;
+use super::overhead::{self, Overhead, Spread};
+use crate::Failure;
+use crate::cluster::{Cluster, ClusterConfig, READY_TIMEOUT, STOP_TIMEOUT, Signal};
+use crate::output::Rows;
+
+/// The cluster is left alone so long between two measurements.
+const SETTLE: Duration = Duration::from_millis(1500);
+/// How long a cold cluster may take until every partition has a leader.
+const LEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const NODES: u64 = 3;
+
+/// Arguments of the measurement.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How many partitions, three replicas each; several are measured in turn.
+    #[arg(long, value_delimiter = ',', default_value = "300")]
+    partitions: Vec<u64>,
+    /// How often each start is measured.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    rounds: u64,
+    /// Injected into each load of a partition, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    load_delay_ms: u64,
+    /// End with one JSON object on a line of its own.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came out.
+#[derive(Debug, Serialize)]
+struct Report {
+    rows: Vec<Row>,
+    /// The load of the machine when it began and when it ended.
+    load_average: [f64; 2],
+}
+
+/// Starts of one kind. Times are medians over the rounds.
+#[derive(Debug, Serialize)]
+struct Row {
+    partitions: u64,
+    /// `sigterm`, `sigkill`: one node of a running cluster; `cold`: all at once,
+    /// the slowest of them.
+    mode: &'static str,
+    rounds: u64,
+    /// From exec to the first connection that the client port took.
+    listen_ms: Spread,
+    /// From exec to the opening of the gate, by the node's own report.
+    ready_ms: f64,
+    load_ms: f64,
+    check_ms: f64,
+    elect_ms: f64,
+    /// The gate's part of a start, as `overhead` measured it.
+    gate_overhead_ratio: Option<f64>,
+    rss_mib: f64,
+    /// How many partitions each node leads afterwards.
+    leader_spread: Vec<u64>,
+    /// Summed over the rounds and over the nodes that were started.
+    self_led_prelisten: f64,
+    leader_unserved_seconds: f64,
+    overhead: Option<Overhead>,
+    critical_path: String,
+}
+
+/// One start as it was seen.
+struct Seen {
+    listen_ms: f64,
+    report: datanode_client::proto::StartupReport,
+    rss_mib: f64,
+    self_led: f64,
+    unserved_seconds: f64,
+}
+
+/// Measures.
+///
+/// # Errors
+/// [`Failure`] when a node does not come up.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let before = load_average();
+    let mut rows = Vec::new();
+    for partitions in &args.partitions {
+        rows.extend(measure(*partitions, &args).await?);
+    }
+    let report = Report { rows, load_average: [before, load_average()] };
+    print!("{}", table(&report));
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    }
+    Ok(())
+}
+
+async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
+    let dir = tempfile_dir()?;
+    let mut set = vec!["disk.0.reserve=0".to_owned()];
+    if args.load_delay_ms > 0 {
+        // Long enough for the slowest queue.
+        set.push("startup.stall_timeout=600s".to_owned());
+    }
+    let config = ClusterConfig {
+        program: std::env::current_exe().context("find this program")?,
+        dir: dir.0.clone(),
+        nodes: NODES,
+        set,
+    };
+    let mut cluster = Cluster::start(&config).await?;
+    cluster.create_partitions(partitions, 3, || ()).await?;
+    for id in 1..=NODES {
+        cluster.node_mut(id).set_load_delay(Duration::from_millis(args.load_delay_ms));
+    }
+    let mut rows = Vec::new();
+    for (mode, signal) in [("sigterm", Signal::Term), ("sigkill", Signal::Kill)] {
+        let mut seen = Vec::new();
+        for round in 0..args.rounds {
+            let id = round % NODES + 1;
+            tokio::time::sleep(SETTLE).await;
+            cluster.wait_safe_to_stop(id, LEAD_TIMEOUT).await?;
+            let restart = cluster.restart(id, signal).await?;
+            seen.push(see(&cluster, id, restart.ready).await?);
+        }
+        rows.push(row(partitions, mode, &cluster, seen).await?);
+    }
+    let mut seen = Vec::new();
+    for _ in 0..args.rounds {
+        tokio::time::sleep(SETTLE).await;
+        seen.push(cold(&mut cluster).await?);
+    }
+    all_led(&cluster, partitions).await?;
+    rows.push(row(partitions, "cold", &cluster, seen).await?);
+    let data = cluster.node(1).dir().join("data");
+    cluster.stop(STOP_TIMEOUT).await?;
+    let rounds = usize::try_from(args.rounds)?.max(5);
+    let overhead = overhead::measure(&data, 1, rounds).await?;
+    for row in &mut rows {
+        row.gate_overhead_ratio = Some(overhead.ratio);
+    }
+    if let Some(last) = rows.last_mut() {
+        last.overhead = Some(overhead);
+    }
+    Ok(rows)
+}
+
+/// All nodes down, then all up at once. What is told is the slowest one's.
+async fn cold(cluster: &mut Cluster) -> Result<Seen> {
+    let ids: Vec<u64> = cluster.nodes().iter().map(|node| node.id()).collect();
+    try_join_all(cluster.nodes_mut().map(|node| node.terminate(STOP_TIMEOUT))).await?;
+    for node in cluster.nodes_mut() {
+        node.spawn()?;
+    }
+    let up = cluster.nodes_mut().map(|node| node.wait_listening(READY_TIMEOUT));
+    let up = try_join_all(up).await?;
+    let mut all = Vec::new();
+    for (id, listening) in ids.into_iter().zip(up) {
+        all.push(see(cluster, id, listening).await?);
+    }
+    let self_led = all.iter().map(|seen| seen.self_led).sum();
+    let unserved_seconds = all.iter().map(|seen| seen.unserved_seconds).sum();
+    let slowest = all.into_iter().max_by(|a, b| a.listen_ms.total_cmp(&b.listen_ms));
+    let slowest = slowest.context("there are nodes")?;
+    Ok(Seen { self_led, unserved_seconds, ..slowest })
+}
+
+async fn see(cluster: &Cluster, id: u64, listening: Duration) -> Result<Seen> {
+    let node = cluster.node(id);
+    let admin = AdminClient::new([node.ports().admin.to_string()], ClientConfig::default())?;
+    let told = metrics::read(node.ports().admin).await?;
+    Ok(Seen {
+        listen_ms: listening.as_secs_f64() * 1000.0,
+        report: admin.startup().await?,
+        rss_mib: node.pid().map_or(0.0, rss_mib),
+        self_led: told.sum("datanode_self_led_prelisten_total"),
+        unserved_seconds: told.sum("datanode_leader_unserved_seconds_total"),
+    })
+}
+
+async fn all_led(cluster: &Cluster, partitions: u64) -> Result<()> {
+    let give_up = Instant::now() + LEAD_TIMEOUT;
+    loop {
+        let led: u64 = cluster.leaders().await?.iter().map(|(_, led)| led).sum();
+        if led >= partitions {
+            return Ok(());
+        }
+        if Instant::now() >= give_up {
+            return Err(anyhow!("{led} of {partitions} partitions have a leader"));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn row(
+    partitions: u64,
+    mode: &'static str,
+    cluster: &Cluster,
+    seen: Vec<Seen>,
+) -> Result<Row> {
+    let median = |of: &dyn Fn(&Seen) -> f64| Spread::of(seen.iter().map(of).collect()).median;
+    let stage = |stage: datanode_client::proto::Stage| {
+        move |seen: &Seen| {
+            let stage = seen.report.stages.iter().find(|told| told.stage == i32::from(stage));
+            stage.map_or(0.0, |told| told.end_ms.unwrap_or(told.start_ms) - told.start_ms)
+        }
+    };
+    use datanode_client::proto::Stage;
+    Ok(Row {
+        partitions,
+        mode,
+        rounds: seen.len() as u64,
+        listen_ms: Spread::of(seen.iter().map(|seen| seen.listen_ms).collect()),
+        ready_ms: median(&|seen| seen.report.ready_ms.unwrap_or(0.0)),
+        load_ms: median(&stage(Stage::Load)),
+        check_ms: median(&stage(Stage::Check)),
+        elect_ms: median(&stage(Stage::Elect)),
+        gate_overhead_ratio: None,
+        rss_mib: median(&|seen| seen.rss_mib),
+        leader_spread: cluster.leaders().await?.into_iter().map(|(_, led)| led).collect(),
+        self_led_prelisten: seen.iter().map(|seen| seen.self_led).sum(),
+        leader_unserved_seconds: seen.iter().map(|seen| seen.unserved_seconds).sum(),
+        overhead: None,
+        critical_path: seen.last().map_or_else(String::new, |s| s.report.critical_path.clone()),
+    })
+}
+
+fn table(report: &Report) -> String {
+    let mut rows = Rows::new(&[
+        ">PARTITIONS", "START", ">LISTEN MS", ">MIN", ">MAX", ">LOAD", ">CHECK", ">ELECT", ">RSS MIB",
+        "LEADERS", ">SELF-LED", ">UNSERVED S", ">GATE",
+    ]);
+    let ms = |value: f64| format!("{value:.0}");
+    for row in &report.rows {
+        let leaders: Vec<_> = row.leader_spread.iter().map(u64::to_string).collect();
+        rows.push([
+            row.partitions.to_string(),
+            row.mode.to_owned(),
+            ms(row.listen_ms.median),
+            ms(row.listen_ms.min),
+            ms(row.listen_ms.max),
+            ms(row.load_ms),
+            ms(row.check_ms),
+            ms(row.elect_ms),
+            ms(row.rss_mib),
+            leaders.join("/"),
+            ms(row.self_led_prelisten),
+            format!("{:.2}", row.leader_unserved_seconds),
+            row.gate_overhead_ratio.map_or_else(String::new, |r| format!("{:+.1} %", r * 100.0)),
+        ]);
+    }
+    let [before, after] = report.load_average;
+    let mut text = format!("{}\nload average {before:.1} before, {after:.1} after\n", rows.render());
+    for row in &report.rows {
+        text.push_str(&format!("{} {}: {}\n", row.partitions, row.mode, row.critical_path));
+    }
+    text
+}
+
+/// Resident memory of a process.
+fn rss_mib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = kib.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
+}
+
+fn load_average() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
+}
+
+/// A directory that goes with this value.
+struct TempDir(PathBuf);
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        // What is left over is a temporary directory.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn tempfile_dir() -> Result<TempDir> {
+    let dir = std::env::temp_dir().join(format!("datanode-trial-{}", uuid::Uuid::now_v7()));
+    std::fs::create_dir_all(&dir).with_context(|| show(&dir))?;
+    Ok(TempDir(dir))
+}
+
+fn show(path: &Path) -> String {
+    format!("make {}", path.display())
+}

@@ -1,0 +1,82 @@
+//! Rolling restarts under load, in short: what clients were left with is
+//! counted; how long it took is for `cargo xtask roll` to measure.
+
+use serde_json::Value;
+
+use crate::foreign::program;
+use crate::node::datanode;
+
+/// Small, but with all there is.
+const SMALL: &[&str] =
+    &["trial", "roll", "--partitions=12", "--baseline-s=2", "--return-timeout-s=3", "--json"];
+
+/// Runs a trial; gives whether it was content, its report, and what it said.
+fn roll(arguments: &[&str]) -> (bool, Value, String) {
+    let output = datanode().args(SMALL).args(arguments).output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let report = said.lines().find(|line| line.starts_with('{'));
+    let report = serde_json::from_str(report.unwrap_or_else(|| panic!("{said}"))).unwrap();
+    (output.status.success(), report, said)
+}
+
+/// Every node was restarted by `signal`, and nobody was left with anything.
+fn check(arguments: &[&str], signal: &str) -> Value {
+    let (content, report, said) = roll(&[&["--rounds=1"], arguments].concat());
+    assert!(content, "{said}");
+    for zero in
+        ["errors", "lost", "stale", "wrong", "self_led_prelisten", "leader_unserved_seconds"]
+    {
+        assert_eq!(report[zero], 0, "{zero}: {said}");
+    }
+    let restarts = report["restarts"].as_array().unwrap();
+    let nodes: Vec<_> = restarts.iter().map(|row| row["node"].as_u64().unwrap()).collect();
+    assert_eq!(nodes, [1, 2, 3]);
+    for row in restarts {
+        assert_eq!(row["signal"], signal);
+        assert!(row["reads"].as_u64() > Some(0) && row["writes"].as_u64() > Some(0), "{row}");
+    }
+    assert!(report["checked"]["objects"].as_u64() > Some(12), "{said}");
+    assert_eq!(report["checked"]["partitions_compared"], 12, "{said}");
+    report
+}
+
+#[test]
+fn clients_do_not_notice_a_rolling_restart() {
+    let plot = tempfile::NamedTempFile::new().unwrap();
+    let report = check(&["--plot", plot.path().to_str().unwrap()], "SIGTERM");
+    // The way down is in order: each was seen to lead nothing before it went.
+    for row in report["restarts"].as_array().unwrap() {
+        assert!(row["led"] == 0 || row["drain_ms"].is_number(), "{row}");
+    }
+    let plot = std::fs::read_to_string(plot.path()).unwrap();
+    assert_eq!(plot.matches("class=\"down\"").count(), 3, "{plot}");
+}
+
+#[test]
+fn clients_are_left_with_no_error_by_kills_and_slow_loads() {
+    let report = check(&["--kill", "--load-delay-ms=20"], "SIGKILL");
+    assert_eq!(report["load_delay_ms"], 20);
+}
+
+#[test]
+fn a_stock_python_client_does_not_notice_a_rolling_restart() {
+    let python = program("DATANODE_TEST_PYTHON", "python3");
+    let report = check(&["--clients=0", "--python", python.to_str().unwrap()], "SIGTERM");
+    assert_eq!(report["own"], Value::Null);
+    let python = &report["python"];
+    assert_eq!(python["errors"], 0);
+    assert!(python["ops"].as_u64() > Some(100), "{python}");
+    assert!(python["objects"].as_u64() > Some(12), "{python}");
+}
+
+#[test]
+fn planted_faults_are_found() {
+    for (plant, found) in
+        [("forget-ack", "lost"), ("stale-read", "stale"), ("append-twice", "wrong")]
+    {
+        let (content, report, said) = roll(&["--rounds=0", "--plant", plant]);
+        assert!(!content, "{plant}: {said}");
+        assert!(report[found].as_u64() > Some(0), "{plant}: {said}");
+        assert!(said.contains("error: "), "{plant}: {said}");
+    }
+}

@@ -1,0 +1,157 @@
+//! A leader whose process is gone is succeeded at once.
+//!
+//! openraft waits until the leader has been silent for an election timeout,
+//! because silence is all that it knows. The node knows more: when a peer's
+//! connection breaks and its port refuses the next one, that process is gone,
+//! and what it led needs another leader now. So the voters that are left ask
+//! each other, the preferred one first, whether they too have lost that leader,
+//! and elect without waiting for its lease to run out.
+//!
+//! This is safe however wrong the signs are: an election is decided by terms,
+//! votes and logs as ever, and no read here trusts a lease. A voter that still
+//! hears the leader says no, so a leader that lives is not disturbed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use partition_types::{LogId, NodeId, Vote};
+
+use crate::group::Group;
+use crate::{PartitionHost, RaftReply, RaftRequest};
+
+/// Groups that look for a successor at the same time.
+const PARALLEL: usize = 64;
+/// Each voter waits so long for those before it.
+const STEP: Duration = Duration::from_millis(100);
+/// Between two rounds of asking.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+impl PartitionHost {
+    /// The process of a peer is gone: what it led here looks for another leader.
+    pub fn peer_is_gone(&self, node_id: NodeId) {
+        let mut orphans: Vec<_> = self.shared.all();
+        orphans.retain(|group| group.lose_leader(node_id));
+        if orphans.is_empty() {
+            return;
+        }
+        tracing::info!(%node_id, groups = orphans.len(), "a peer is gone that led groups here");
+        self.shared.tasks.spawn(async move {
+            futures::stream::iter(orphans)
+                .for_each_concurrent(PARALLEL, |group| async move { group.succeed(node_id).await })
+                .await;
+        });
+    }
+}
+
+impl Group {
+    /// Forgets a leader, if that is who leads this group as far as is known.
+    fn lose_leader(&self, node_id: NodeId) -> bool {
+        if self.leader() != Some(node_id) {
+            return false;
+        }
+        self.contact.forget(node_id);
+        self.leader_gone.store(true, Ordering::Release);
+        let _ = self.shared.routes.send(self.id);
+        true
+    }
+
+    async fn succeed(&self, gone: NodeId) {
+        let give_up = Instant::now() + self.shared.config.election_timeout.0;
+        tokio::time::sleep(STEP * self.rank_without(gone)).await;
+        while self.leader_gone.load(Ordering::Acquire) && Instant::now() < give_up {
+            if !self.fence.may_lead() || !self.shared.leads.is_serving() {
+                return;
+            }
+            let Some(body) = self.running() else { return };
+            if self.may_succeed().await {
+                tracing::debug!(partition_id = %self.id, "campaign to succeed a leader that is gone");
+                if body.raft.trigger().elect(false).await.is_err() {
+                    return;
+                }
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// How many voters come before this one, the lost leader left out.
+    fn rank_without(&self, gone: NodeId) -> u32 {
+        let voters = self.membership().voters();
+        let founders = self.created_with.iter().map(|(id, _)| *id).filter(|id| voters.contains(id));
+        let me = self.shared.config.node_id;
+        let joined = voters.iter().copied().filter(|id| !self.is_founder(*id));
+        let before = founders.chain(joined).filter(|id| *id != gone).take_while(|id| *id != me);
+        u32::try_from(before.count()).unwrap_or(u32::MAX)
+    }
+
+    fn is_founder(&self, id: NodeId) -> bool {
+        self.created_with.iter().any(|(founder, _)| *founder == id)
+    }
+
+    /// Whether a quorum lost the leader too and would vote for this replica.
+    async fn may_succeed(&self) -> bool {
+        let Some(view) = self.view() else { return false };
+        let me = self.shared.config.node_id;
+        let membership = self.membership();
+        if view.leads() || !membership.voters().contains(&me) {
+            return false;
+        }
+        let vote = Vote { term: view.term + 1, voted_for: Some(me), committed: false };
+        let last = self.body.as_ref().and_then(|body| body.store.log().bounds().last);
+        let mut granted = vec![me];
+        let mut answers: FuturesUnordered<_> = membership
+            .voters()
+            .into_iter()
+            .filter(|id| *id != me)
+            .map(|id| async move { (id, self.ask_pre_vote(id, vote, last).await) })
+            .collect();
+        let is_quorum = |granted: &[NodeId]| {
+            membership
+                .voter_sets
+                .iter()
+                .all(|set| set.iter().filter(|id| granted.contains(id)).count() > set.len() / 2)
+        };
+        while let Some((id, yes)) = answers.next().await {
+            if yes {
+                granted.push(id);
+            }
+            if is_quorum(&granted) {
+                return true;
+            }
+        }
+        is_quorum(&granted)
+    }
+
+    async fn ask_pre_vote(&self, to: NodeId, vote: Vote, last: Option<LogId>) -> bool {
+        let Some(member) = self.member(to) else { return false };
+        let request = RaftRequest::PreVote { vote, last, leader_gone: true };
+        let wait = self.shared.config.heartbeat_interval;
+        let call = self.shared.transport.call(to, &member, self.id, request, wait);
+        let reply = tokio::time::timeout(wait, call).await;
+        matches!(reply, Ok(Ok(RaftReply::Vote { granted: true, .. })))
+    }
+
+    /// Answers a voter that lost the leader: yes, if this replica lost it too
+    /// and would vote for that one. Changes nothing.
+    pub(crate) fn would_succeed(self: &Arc<Self>, vote: Vote, last: Option<LogId>) -> RaftReply {
+        let own_last = self.body.as_ref().and_then(|body| body.store.log().bounds().last);
+        let view = self.view();
+        let own = view.as_ref().map(|view| Vote {
+            term: view.term,
+            voted_for: view.voted_for,
+            committed: view.committed,
+        });
+        let granted = self.has_lost_leader()
+            && own.is_some_and(|own| vote.term > own.term)
+            && last >= own_last;
+        RaftReply::Vote { vote: own.unwrap_or(vote), granted, last: own_last }
+    }
+
+    /// Whether nobody leads as far as this replica knows: it neither leads nor
+    /// hears anybody who does.
+    pub(crate) fn has_lost_leader(&self) -> bool {
+        self.leader().is_none()
+    }
+}

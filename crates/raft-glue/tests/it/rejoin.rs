@@ -1,0 +1,152 @@
+//! A replica takes part in its group while its state is still being loaded.
+
+use std::time::Duration;
+
+use partition_store::Store;
+use partition_types::PartitionId;
+use raft_glue::PartitionHost;
+use startup_gate::{LoadTicket, NotConfirmed, UnitFault, UnitSpec};
+
+use crate::cluster::{Cluster, eventually, gate, load_one, node, read, write};
+
+/// Longer than any test: a load that does not end by itself.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+/// Begins the start of a node whose loads do not end; all its partitions join.
+async fn join_only(
+    cluster: &Cluster,
+    id: u64,
+) -> (Store, PartitionHost, tokio::task::JoinHandle<()>) {
+    let (store, host) = cluster.open(id).await;
+    let units: Vec<_> =
+        store.manifest().into_iter().map(|entry| UnitSpec::new(entry.partition_id)).collect();
+    let ids: Vec<PartitionId> = units.iter().map(|spec| spec.unit).collect();
+    let (startup, loader) = (gate(&store), host.clone());
+    let load = move |ticket: LoadTicket<PartitionId>| {
+        let host = loader.clone();
+        async move { load_one(&host, ticket).await }
+    };
+    let loading = tokio::spawn(async move {
+        let loaded = startup.load(units, load, |_ticket, ()| async { Ok(()) }).await;
+        drop(loaded);
+    });
+    eventually("all partitions to join", || async {
+        ids.iter().all(|id| host.get(*id).is_some()).then_some(())
+    })
+    .await;
+    (store, host, loading)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_votes_and_appends_while_it_loads() {
+    let mut cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    write(&cluster, id, b"before").await;
+    cluster.stop(3).await;
+    cluster.load_delay = FOR_EVER;
+    let (store, host, loading) = join_only(&cluster, 3).await;
+    let replica = host.get(id).unwrap();
+    let applied = replica.status().applied;
+
+    // Appends: with node 2 away a write needs it.
+    cluster.net.isolate(node(2));
+    let extent = write(&cluster, id, b"with the one that loads").await;
+    eventually("the entry", || async { (replica.status().last > applied).then_some(()) }).await;
+    assert_eq!(replica.status().applied, applied, "nothing is applied before it is loaded");
+    // Votes: with node 1 away the others elect node 2, if this one votes.
+    cluster.net.heal();
+    eventually("node 2 to catch up", || async { cluster.replica(2, id).read_barrier().await.ok() })
+        .await;
+    cluster.net.isolate(node(1));
+    assert_eq!(cluster.await_other_leader(id, &[2], 1).await, 2);
+    cluster.net.heal();
+    assert!(!replica.is_leader());
+
+    loading.abort();
+    let _ = loading.await;
+    drop(replica);
+    cluster.close(3, store, host).await;
+    cluster.load_delay = Duration::ZERO;
+    cluster.boot([3]).await;
+    assert_eq!(read(&cluster.replica(3, id), extent).await, b"with the one that loads");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_committed_during_a_load_is_applied_by_its_end() {
+    let mut cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    write(&cluster, id, b"before").await;
+    cluster.stop(3).await;
+    cluster.load_delay = Duration::from_millis(600);
+    let (store, host, loading) = join_only(&cluster, 3).await;
+    let mut extents = Vec::new();
+    for at in 0..10u8 {
+        extents.push(write(&cluster, id, &[at; 1000]).await);
+    }
+    loading.await.unwrap();
+    let replica = host.get(id).unwrap();
+    for (at, extent) in (0u8..).zip(&extents) {
+        assert_eq!(read(&replica, *extent).await, vec![at; 1000]);
+    }
+    drop(replica);
+    cluster.close(3, store, host).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_is_replayed_from_the_log_without_a_leader() {
+    let mut cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    let mut extents = Vec::new();
+    for at in 0..40u8 {
+        extents.push(write(&cluster, id, &vec![at; 50_000]).await);
+    }
+    // A member that joins is in the log and, after the crash, not in the state.
+    let members = cluster.replica(3, id).status().membership;
+    let committed = cluster.replica(3, id).status().committed;
+    cluster.crash(3).await;
+    cluster.net.isolate(node(3));
+
+    let (store, host) = cluster.open(3).await;
+    cluster.net.isolate(node(3));
+    let behind = store.load(id).unwrap().state().applied();
+    let units = [UnitSpec::new(id)];
+    let loader = host.clone();
+    let load = move |ticket: LoadTicket<PartitionId>| {
+        let host = loader.clone();
+        async move { load_one(&host, ticket).await }
+    };
+    let loaded = gate(&store).load(units, load, |_ticket, ()| async { Ok::<(), UnitFault>(()) });
+    let loaded = loaded.await.unwrap();
+    let replica = host.get(id).unwrap();
+    let status = replica.status();
+    assert!(status.applied > behind, "{behind:?} {status:?}");
+    assert_eq!(status.membership, members);
+    // The commit index is a hint that is saved with the next entry.
+    let lacks = committed.unwrap().index - status.applied.unwrap().index;
+    assert!(lacks <= 1, "{lacks} entries were not replayed");
+    let state = replica.state().unwrap();
+    for (at, extent) in (0u8..).zip(&extents).take(39) {
+        let outcome = state.read(*extent, 0, 1 << 20).await.unwrap();
+        let bytes: Vec<u8> = outcome.frames.iter().flat_map(|f| f.data.to_vec()).collect();
+        assert_eq!(bytes, vec![at; 50_000]);
+    }
+
+    // With the others back, it follows where it stands.
+    cluster.net.heal();
+    let (unfence, confirm) = (host.clone(), host.clone());
+    let checked = loaded.check(async { Ok::<(), startup_gate::NodeFault>(()) }).await.unwrap();
+    let elected =
+        checked.elect(
+            move |right| unfence.unfence(right),
+            move |ask| {
+                let host = confirm.clone();
+                async move {
+                    host.confirm_leader(ask.unit).await.map(drop).map_err(NotConfirmed::pending)
+                }
+            },
+        );
+    drop(elected.await.unwrap());
+    assert_eq!(read(&replica, extents[39]).await, vec![39; 50_000]);
+    drop(replica);
+    cluster.close(3, store, host).await;
+}
