@@ -4,6 +4,7 @@
 //! speaks gRPC. What needs those is in the `datanode` program and its tests.
 
 mod demo;
+mod model;
 mod roll;
 mod test;
 mod tidy;
@@ -30,6 +31,8 @@ enum Verb {
     Demo(demo::Args),
     /// Restart every node in turn under load, and check what clients saw
     Roll(roll::Args),
+    /// Check the start-up protocol in every reachable state
+    Model(model::Args),
     /// Run every test
     Test(test::Args),
     /// Check format, lints, arrows, file openings, sizes, licences and documentation
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let done = match cli.verb {
         Verb::Demo(args) => demo::run(&args),
         Verb::Roll(args) => roll::run(&args),
+        Verb::Model(args) => model::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Tidy => tidy::run(),
         Verb::Ci => tidy::run().and_then(|()| test::run(&test::Args::default())),

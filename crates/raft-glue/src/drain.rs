@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures::StreamExt;
+use openraft::ServerState;
 use partition_types::PartitionId;
 
 use crate::group::Group;
-use crate::{PartitionHost, TransferError, transfer};
+use crate::{PartitionHost, TransferError, protocol, transfer};
 
 /// Hand-overs at the same time.
 const PARALLEL: usize = 64;
 /// A round takes what the one before left over.
 const ROUNDS_MAX: usize = 5;
+/// Between two looks at campaigns that are not over.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a drain did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,7 +51,13 @@ impl PartitionHost {
         for _ in 0..ROUNDS_MAX {
             let led = self.led();
             if led.is_empty() {
-                break;
+                if !protocol::drain_goes_on(0, self.candidates()) {
+                    break;
+                }
+                // The last grants of a campaign from before may be on their way
+                // through openraft.
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
             }
             let results: Vec<_> = futures::stream::iter(led)
                 .map(|group| async move { (group.id, transfer::give_away(&group).await) })
@@ -64,7 +74,8 @@ impl PartitionHost {
                     Ok(_) => {}
                 }
             }
-            if self.led().iter().all(|group| outcome.expects(group.id)) {
+            let left = self.led().iter().filter(|group| !outcome.expects(group.id)).count();
+            if !protocol::drain_goes_on(left, self.candidates()) {
                 break;
             }
         }
@@ -77,10 +88,8 @@ impl PartitionHost {
     /// Takes leaderships again.
     pub fn undrain(&self) {
         self.set_draining(false);
-        if self.shared.leads.is_serving() {
-            for group in self.shared.all() {
-                group.enable_elections();
-            }
+        for group in self.shared.all() {
+            group.enable_elections();
         }
     }
 
@@ -98,6 +107,13 @@ impl PartitionHost {
                 body.raft.runtime_config().elect(false);
             }
         }
+    }
+
+    fn candidates(&self) -> usize {
+        let campaigns = |group: &Arc<Group>| {
+            group.view().is_some_and(|view| view.state == ServerState::Candidate)
+        };
+        self.shared.all().iter().filter(|group| campaigns(group)).count()
     }
 
     fn led(&self) -> Vec<Arc<Group>> {

@@ -15,14 +15,13 @@ use startup_gate::CampaignRight;
 
 use crate::fence::Path;
 use crate::group::{Group, View};
+use crate::protocol::{self, Verdict, Voice};
 use crate::{NotYet, PartitionHost, ProbeAnswer};
 
 /// How long one [`PartitionHost::confirm_leader`] takes at most.
 const CONFIRM_WAIT: Duration = Duration::from_secs(1);
 /// Between two rounds of asking.
 const ASK_POLL: Duration = Duration::from_millis(50);
-/// Between two campaigns of one replica.
-const CAMPAIGN_PAUSE: Duration = Duration::from_millis(200);
 
 /// A leader by proof of this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,23 +37,19 @@ pub struct VerifiedLeader {
 struct Poll {
     /// With the index that a read must have applied.
     leader: Option<(NodeId, Option<u64>)>,
-    /// Serve clients, and know no leader or another one.
-    serving: usize,
-    /// Answer, and serve nobody.
-    starting: usize,
+    counts: protocol::Poll,
     silent: Vec<NodeId>,
 }
 
 impl PartitionHost {
     /// Gives a group the right to campaign and to lead. Nothing is started by
-    /// it: an election timer runs once the node serves, or once the replica
-    /// had to [campaign](Self::campaign).
+    /// it: an election timer runs once the node serves. Until then a replica
+    /// campaigns only when it has asked the others and is
+    /// [needed](Self::confirm_leader).
     pub fn unfence(&self, right: CampaignRight<PartitionId>) {
         let Some(group) = self.shared.group(*right.unit()) else { return };
         group.fence.open(right);
-        if self.shared.leads.is_serving() {
-            group.enable_elections();
-        }
+        group.enable_elections();
     }
 
     /// Looks for a leader that a quorum confirms now, and waits until this
@@ -80,7 +75,7 @@ impl PartitionHost {
             if let Some((leader, read)) = poll.leader {
                 return group.caught_up(leader, read, give_up).await;
             }
-            let needs_us = group.is_needed(&poll);
+            let needs_us = group.verdict(&poll) == Verdict::Needed;
             if needs_us {
                 group.campaign_when_due().await;
             }
@@ -116,6 +111,7 @@ impl Group {
         let wait = self.settle_time().min(CONFIRM_WAIT);
         if self.view().is_some_and(|view| view.leads()) {
             if let Ok(read) = self.lead_read_index(wait).await {
+                poll.counts.hear(Voice::Leader);
                 poll.leader = Some((me, read.map(|id| id.index)));
             }
             return poll;
@@ -133,13 +129,17 @@ impl Group {
             .collect();
         while let Some((id, answer)) = answers.next().await {
             match answer {
-                Ok(ProbeAnswer::Leads { read_index, .. }) => {
-                    poll.leader = Some((id, Some(read_index)));
-                    break;
+                Ok(answer) => {
+                    poll.counts.hear(answer.voice());
+                    if let ProbeAnswer::Leads { read_index, .. } = answer {
+                        poll.leader = Some((id, Some(read_index)));
+                        break;
+                    }
                 }
-                Ok(ProbeAnswer::Serves) => poll.serving += 1,
-                Ok(ProbeAnswer::Starts | ProbeAnswer::Out) => poll.starting += 1,
-                Err(_) => poll.silent.push(id),
+                Err(_) => {
+                    poll.counts.hear(Voice::Silent);
+                    poll.silent.push(id);
+                }
             }
         }
         poll
@@ -189,12 +189,11 @@ impl Group {
         Ok(VerifiedLeader { leader, term: self.view().map_or(0, |view| view.term) })
     }
 
-    /// Whether nobody who serves can lead. Those who do are given one long
-    /// election's time: a replica with fewer entries than this one cannot win.
-    fn is_needed(&self, poll: &Poll) -> bool {
-        let (min, max) = self.shared.config.election_timeout;
+    /// Whether nobody who serves can lead.
+    fn verdict(&self, poll: &Poll) -> Verdict {
         let waited = self.campaign.lock().asked_at.map_or(Duration::ZERO, |at| at.elapsed());
-        poll.serving == 0 || waited > min + max
+        let timeout = self.shared.config.election_timeout;
+        poll.counts.verdict(protocol::has_waited_long(waited, timeout))
     }
 
     /// Campaigns if it is this replica's turn and it did not just do so.
@@ -208,15 +207,16 @@ impl Group {
             let mut campaign = self.campaign.lock();
             let now = Instant::now();
             let needed_since = *campaign.needed_since.get_or_insert(now);
-            let paused = campaign.last_at.is_none_or(|at| at.elapsed() >= CAMPAIGN_PAUSE);
-            if now.duration_since(needed_since) < delay || !paused {
+            let needed_for = now.duration_since(needed_since);
+            let since_last = campaign.last_at.map(|at| at.elapsed());
+            if !protocol::campaign_is_due(needed_for, delay, since_last) {
                 return;
             }
             campaign.last_at = Some(now);
         }
         tracing::debug!(partition_id = %self.id, "campaign");
-        if body.raft.trigger().elect(true).await.is_ok() {
-            self.enable_elections();
+        if let Err(error) = body.raft.trigger().elect(true).await {
+            tracing::debug!(partition_id = %self.id, %error, "campaign of a stopped group");
         }
     }
 
@@ -232,7 +232,8 @@ impl Group {
             return;
         }
         let serving = self.shared.leads.is_serving();
-        if serving && self.leader().is_none() && self.fence.may_lead() {
+        let knows_leader = self.leader().is_some();
+        if protocol::may_campaign_on_return(self.fence.state(), serving, knows_leader) {
             self.campaign_when_due().await;
         }
     }
@@ -241,7 +242,7 @@ impl Group {
 impl Poll {
     fn reason(&self) -> String {
         let list: Vec<_> = self.silent.iter().map(ToString::to_string).collect();
-        match (self.serving, self.starting, list.is_empty()) {
+        match (self.counts.serving, self.counts.starting, list.is_empty()) {
             (0, 0, true) => "no leader yet".into(),
             (serving, starting, true) => {
                 format!("no leader: {serving} voters serve, {starting} start")

@@ -18,7 +18,10 @@ use metrics::Counter;
 use startup_gate::CampaignRight;
 
 use crate::metric::Suppressed;
+use crate::protocol::{self, Pass};
 use partition_types::PartitionId;
+
+pub(crate) use crate::protocol::Path;
 
 /// The fence of one group.
 pub(crate) struct Fence {
@@ -29,21 +32,6 @@ pub(crate) struct Fence {
     /// The replica is bad, for good.
     quarantined: AtomicBool,
     suppressed: Suppressed,
-}
-
-/// A way to become leader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Path {
-    /// A vote request is about to leave.
-    Vote,
-    /// A pre-vote request is about to leave.
-    PreVote,
-    /// Another leader wants this replica to take over.
-    Transfer,
-    /// The host wants an election.
-    Trigger,
-    /// The group is to get its first membership here.
-    Initialize,
 }
 
 impl Fence {
@@ -75,22 +63,23 @@ impl Fence {
         self.quarantined.store(true, Ordering::Release);
     }
 
-    pub(crate) fn may_lead(&self) -> bool {
-        self.is_open()
-            && !self.draining.load(Ordering::Acquire)
-            && !self.quarantined.load(Ordering::Acquire)
+    /// The fence as it is now, to be asked.
+    pub(crate) fn state(&self) -> protocol::Fence {
+        protocol::Fence {
+            open: self.is_open(),
+            draining: self.draining.load(Ordering::Acquire),
+            quarantined: self.quarantined.load(Ordering::Acquire),
+        }
     }
 
     /// Whether `path` may be gone. A closed fence counts the attempt; a drain
     /// is no fault of anybody and does not.
     pub(crate) fn pass(&self, path: Path) -> bool {
-        if self.may_lead() {
-            return true;
-        }
-        if !self.is_open() {
+        let pass = self.state().pass();
+        if pass == Pass::Leaked {
             self.counter(path).increment(1);
         }
-        false
+        pass.is_free()
     }
 
     fn counter(&self, path: Path) -> &Counter {

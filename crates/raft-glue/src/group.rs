@@ -22,7 +22,7 @@ use crate::shared::Shared;
 use crate::state_machine::StateMachine;
 use crate::tail::TailBytes;
 use crate::types::Raft;
-use crate::{LoadFault, ProposeError};
+use crate::{LoadFault, ProposeError, protocol};
 
 /// One group on this node.
 pub(crate) struct Group {
@@ -281,7 +281,8 @@ impl Group {
     /// Lets the election timer run, if it may.
     pub(crate) fn enable_elections(&self) {
         let Some(body) = &self.body else { return };
-        if self.fence.may_lead() {
+        let serving = self.shared.leads.is_serving();
+        if protocol::timer_may_run(self.fence.state(), serving) {
             body.raft.runtime_config().elect(true);
         }
     }
@@ -363,7 +364,6 @@ impl Group {
         } else {
             self.created_with.iter().position(|(id, _)| *id == me)
         };
-        let step = self.shared.config.election_timeout.0 / 2;
-        step * u32::try_from(rank.unwrap_or(1)).unwrap_or(u32::MAX)
+        protocol::campaign_delay(rank, self.shared.config.election_timeout.0)
     }
 }

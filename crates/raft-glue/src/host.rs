@@ -320,10 +320,8 @@ impl PartitionHost {
     pub fn set_serving(&self, serving: bool) {
         self.shared.leads.set_serving(serving);
         for group in self.shared.all() {
-            group.lead.settle(&self.shared.leads);
-            if serving {
-                group.enable_elections();
-            }
+            group.lead.settle(&self.shared.leads, &self.shared.metrics);
+            group.enable_elections();
         }
     }
 

@@ -22,6 +22,7 @@ use crate::convert::{
 };
 use crate::fence::Path;
 use crate::group::{Body, Group};
+use crate::protocol::{self, Answer, Standing};
 use crate::state_machine::SnapshotData;
 use crate::types::{RaftSnapshot, RaftSnapshotMeta, TypeConfig};
 use crate::{AppendReply, PartitionHost, RaftReply, RaftRequest, Refusal, SnapshotHeader};
@@ -186,7 +187,12 @@ impl Group {
     ) -> Result<RaftReply, Refusal> {
         let answer =
             |accepted, reason: String, vote| RaftReply::Transfer { accepted, reason, vote };
-        if to == self.shared.config.node_id && !self.fence.pass(Path::Transfer) {
+        let takes_over = || {
+            let serving = self.shared.leads.is_serving();
+            // The first counts what a fenced replica is asked.
+            self.fence.pass(Path::Transfer) && protocol::may_take_over(self.fence.state(), serving)
+        };
+        if to == self.shared.config.node_id && !takes_over() {
             return Ok(answer(false, "this replica may not lead".into(), None));
         }
         let taken = body.raft.handle_transfer_leader(rpc).await;
@@ -207,27 +213,34 @@ impl Group {
     /// Besides the answer of a leader, this tells who could become one: a
     /// follower whose node serves says `NOT_LEADER` or `NO_LEADER`.
     pub(crate) async fn answer_read_index(&self, wait: Duration) -> Result<RaftReply, Refusal> {
-        if let Some(cause) = self.cause() {
-            return Err(refusal(Reason::Quarantined, cause));
-        }
-        if self.view().is_some_and(|view| view.leads())
-            && let Ok(read) = self.lead_read_index(wait).await
-        {
-            return Ok(RaftReply::ReadIndex { read });
-        }
-        if self.shared.is_draining() {
-            return Err(refusal(Reason::Draining, "the node is draining".into()));
-        }
-        if !self.shared.leads.is_serving() || !self.fence.may_lead() {
-            return Err(refusal(Reason::Starting, "the node is starting".into()));
-        }
-        if self.leader().is_some() && self.is_behind() {
-            return Err(refusal(Reason::Starting, "the replica is catching up".into()));
-        }
-        Err(match self.leader() {
-            Some(leader) => refusal(Reason::NotLeader, format!("node {leader} leads")),
-            None => refusal(Reason::NoLeader, "no leader is known".into()),
-        })
+        let leads = self.cause().is_none() && self.view().is_some_and(|view| view.leads());
+        let read = match leads {
+            true => self.lead_read_index(wait).await.ok(),
+            false => None,
+        };
+        let cause = self.cause();
+        let leader = self.leader();
+        let standing = Standing {
+            leads: read.is_some(),
+            draining: self.shared.is_draining(),
+            serving: self.shared.leads.is_serving(),
+            fence: protocol::Fence { quarantined: cause.is_some(), ..self.fence.state() },
+            knows_leader: leader.is_some(),
+            lags: self.is_behind(),
+        };
+        let answer = standing.answer();
+        let Some(reason) = answer.reason() else {
+            return Ok(RaftReply::ReadIndex { read: read.flatten() });
+        };
+        let message = match (answer, leader) {
+            (Answer::Quarantined, _) => cause.unwrap_or_default(),
+            (Answer::Draining, _) => "the node is draining".into(),
+            (Answer::Starting, Some(_)) if standing.serving => "the replica is catching up".into(),
+            (Answer::Starting, _) => "the node is starting".into(),
+            (_, Some(leader)) => format!("node {leader} leads"),
+            (_, None) => "no leader is known".into(),
+        };
+        Err(refusal(reason, message))
     }
 }
 

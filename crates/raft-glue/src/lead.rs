@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::metric::Metrics;
+use crate::protocol::Leadership;
 
 /// The node's count of leaderships and of unserved time.
 pub(crate) struct Leads {
@@ -21,7 +22,8 @@ pub(crate) struct Lead(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    leading: bool,
+    /// As it was last told.
+    is: Leadership,
     unserved_since: Option<Instant>,
 }
 
@@ -65,22 +67,15 @@ impl Lead {
     /// Takes what is so now. Returns whether it changed.
     pub(crate) fn set(&self, leading: bool, node: &Leads, metrics: &Metrics) -> bool {
         let mut state = self.0.lock();
-        if state.leading == leading {
+        if state.is.leading == leading {
             return false;
         }
-        state.leading = leading;
         if leading {
             metrics.partition_leaders.increment(1.0);
-            if !node.is_serving() {
-                metrics.self_led_prelisten.increment(1);
-                state.unserved_since = Some(Instant::now());
-            }
         } else {
             metrics.partition_leaders.decrement(1.0);
-            if let Some(since) = state.unserved_since.take() {
-                node.add_unserved(since.elapsed());
-            }
         }
+        state.turn(leading, node, metrics);
         true
     }
 
@@ -90,13 +85,26 @@ impl Lead {
     }
 
     /// Starts or stops the clock after the port opened or closed.
-    pub(crate) fn settle(&self, node: &Leads) {
+    pub(crate) fn settle(&self, node: &Leads, metrics: &Metrics) {
         let mut state = self.0.lock();
-        if let Some(since) = state.unserved_since.take() {
+        let leading = state.is.leading;
+        state.turn(leading, node, metrics);
+    }
+}
+
+impl State {
+    fn turn(&mut self, leading: bool, node: &Leads, metrics: &Metrics) {
+        let next = Leadership { leading, serving: node.is_serving() };
+        let change = self.is.change_to(next);
+        self.is = next;
+        if let Some(since) = self.unserved_since.take() {
             node.add_unserved(since.elapsed());
         }
-        if state.leading && !node.is_serving() {
-            state.unserved_since = Some(Instant::now());
+        if change.is_prelisten {
+            metrics.self_led_prelisten.increment(1);
+        }
+        if change.is_unserved {
+            self.unserved_since = Some(Instant::now());
         }
     }
 }
@@ -121,7 +129,7 @@ mod tests {
         assert!(so_far >= Duration::from_millis(2), "it shows while it runs");
         assert_eq!(node.unserved(), Duration::ZERO);
         node.set_serving(true);
-        lead.settle(&node);
+        lead.settle(&node, &metrics);
         let before = node.unserved();
         assert!(before >= Duration::from_millis(2));
         lead.set(false, &node, &metrics);

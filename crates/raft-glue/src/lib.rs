@@ -10,6 +10,7 @@
 
 mod config;
 mod error;
+pub mod protocol;
 mod status;
 mod transport;
 mod wanted;

@@ -116,16 +116,24 @@ impl Link {
 
     async fn ask_for_vote(
         &self,
+        path: Path,
         request: RaftRequest,
-        action: RPCTypes,
         timeout: Duration,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.call(request, action, timeout).await? {
-            RaftReply::Vote { vote, granted, last } => Ok(VoteResponse {
-                vote: to_raft_vote(vote),
-                vote_granted: granted,
-                last_log_id: last.map(to_raft_log_id),
-            }),
+        self.fenced(path)?;
+        match self.call(request, RPCTypes::Vote, timeout).await? {
+            RaftReply::Vote { vote, granted, last } => {
+                // A drain or a quarantine may have begun meanwhile: openraft goes
+                // on with a campaign that has begun, and must not win it.
+                if granted {
+                    self.fenced(path)?;
+                }
+                Ok(VoteResponse {
+                    vote: to_raft_vote(vote),
+                    vote_granted: granted,
+                    last_log_id: last.map(to_raft_log_id),
+                })
+            }
             other => Err(wrong_reply(&other)),
         }
     }
@@ -186,14 +194,13 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.fenced(Path::Vote)?;
         let request = RaftRequest::Vote {
             vote: from_raft_vote(rpc.vote),
             last: rpc.last_log_id.map(from_raft_log_id),
             leadership_transfer: rpc.leadership_transfer,
             leader_gone: self.leader_gone.load(Ordering::Acquire),
         };
-        self.ask_for_vote(request, RPCTypes::Vote, option.hard_ttl()).await
+        self.ask_for_vote(Path::Vote, request, option.hard_ttl()).await
     }
 
     /// openraft's own default would *grant*.
@@ -202,13 +209,12 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.fenced(Path::PreVote)?;
         let request = RaftRequest::PreVote {
             vote: from_raft_vote(rpc.vote),
             last: rpc.last_log_id.map(from_raft_log_id),
             leader_gone: self.leader_gone.load(Ordering::Acquire),
         };
-        self.ask_for_vote(request, RPCTypes::Vote, option.hard_ttl()).await
+        self.ask_for_vote(Path::PreVote, request, option.hard_ttl()).await
     }
 
     async fn full_snapshot(

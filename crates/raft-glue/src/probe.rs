@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use parking_lot::Mutex;
-use partition_types::{Incarnation, Member, NodeId, PartitionId, Reason};
+use partition_types::{Incarnation, Member, NodeId, PartitionId};
 use tokio::sync::oneshot;
 
 use crate::group::Group;
+use crate::protocol::Voice;
 use crate::shared::Shared;
 use crate::{PartitionHost, RaftReply, TransportError};
 
@@ -52,6 +53,17 @@ pub enum ProbeAnswer {
     Out,
 }
 
+impl ProbeAnswer {
+    pub(crate) fn voice(self) -> Voice {
+        match self {
+            Self::Leads { .. } => Voice::Leader,
+            Self::Serves => Voice::Serving,
+            Self::Starts => Voice::Starting,
+            Self::Out => Voice::Out,
+        }
+    }
+}
+
 /// Questions that wait to be sent, by whom they are for.
 #[derive(Default)]
 pub(crate) struct Prober {
@@ -86,9 +98,9 @@ impl Group {
                 read_index: read.map_or(0, |id| id.index),
             },
             Ok(_) => ProbeAnswer::Out,
-            Err(refusal) => match refusal.reason {
-                Reason::NotLeader | Reason::NoLeader => ProbeAnswer::Serves,
-                Reason::Starting => ProbeAnswer::Starts,
+            Err(refusal) => match Voice::of_refusal(refusal.reason) {
+                Voice::Serving => ProbeAnswer::Serves,
+                Voice::Starting => ProbeAnswer::Starts,
                 _ => ProbeAnswer::Out,
             },
         }

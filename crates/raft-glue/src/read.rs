@@ -11,6 +11,7 @@ use partition_types::{LogId, NodeId};
 
 use crate::convert::from_raft_log_id;
 use crate::group::Group;
+use crate::protocol::Voice;
 use crate::{Partition, ProbeAnswer, ProposeError, RaftReply, RaftRequest, TransportError};
 
 /// Between two tries while the leadership settles.
@@ -44,17 +45,6 @@ impl Partition {
     pub async fn wait_applied(&self, index: u64) -> Result<(), ProposeError> {
         self.group.wait_applied(index).await
     }
-}
-
-/// What another voter says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Readiness {
-    /// Its node serves clients.
-    Serving,
-    /// Its node is on its way up.
-    Starting,
-    /// It is not reached, drains, or is bad.
-    Out,
 }
 
 impl Group {
@@ -120,11 +110,8 @@ impl Group {
     }
 
     /// Whether another voter could lead if it were told to.
-    pub(crate) async fn readiness(&self, of: NodeId) -> Readiness {
-        match self.probe(of, self.shared.config.heartbeat_interval).await {
-            Ok(ProbeAnswer::Leads { .. } | ProbeAnswer::Serves) => Readiness::Serving,
-            Ok(ProbeAnswer::Starts) => Readiness::Starting,
-            Ok(ProbeAnswer::Out) | Err(_) => Readiness::Out,
-        }
+    pub(crate) async fn readiness(&self, of: NodeId) -> Voice {
+        let answer = self.probe(of, self.shared.config.heartbeat_interval).await;
+        answer.map_or(Voice::Silent, ProbeAnswer::voice)
     }
 }

@@ -20,7 +20,7 @@ use futures::stream::FuturesUnordered;
 use partition_types::{LogId, NodeId, Vote};
 
 use crate::group::Group;
-use crate::{PartitionHost, RaftReply, RaftRequest};
+use crate::{PartitionHost, RaftReply, RaftRequest, protocol};
 
 /// Groups that look for a successor at the same time.
 const PARALLEL: usize = 64;
@@ -62,7 +62,7 @@ impl Group {
         let give_up = Instant::now() + self.shared.config.election_timeout.0;
         tokio::time::sleep(STEP * self.rank_without(gone)).await;
         while self.leader_gone.load(Ordering::Acquire) && Instant::now() < give_up {
-            if !self.fence.may_lead() || !self.shared.leads.is_serving() {
+            if !protocol::timer_may_run(self.fence.state(), self.shared.leads.is_serving()) {
                 return;
             }
             let Some(body) = self.running() else { return };

@@ -14,17 +14,15 @@ use partition_types::NodeId;
 
 use crate::convert::{from_raft_membership, from_raft_node};
 use crate::group::Group;
-use crate::read::Readiness;
+use crate::protocol::{Follower, Target, Voice, choose_target, order_followers};
 use crate::{Partition, ProposeError, TransferError};
 
 /// After this time without a new leader, the next target is told.
 const REISSUE_AFTER: Duration = Duration::from_millis(300);
 /// Between two looks at what the followers have.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// A follower may lack this many entries when a transfer begins: the rest
-/// reaches it before it campaigns.
-const LAG_MAX: u64 = 64;
-/// Likewise when a leadership is given back, which is never urgent.
+/// A follower may lack this many entries when a leadership is given back, which
+/// is never urgent.
 const HAND_BACK_LAG_MAX: u64 = 64;
 /// Looks in a row that must find everybody else out before it is believed: a
 /// connection may just be made anew.
@@ -73,7 +71,7 @@ pub(crate) async fn hand_back(group: &Arc<Group>, to: NodeId) -> Result<NodeId, 
     let followers = group.followers()?;
     let follower = followers.iter().find(|follower| follower.id == to);
     let lag = follower.ok_or(TransferError::NotAVoter(to))?.lag;
-    if lag > HAND_BACK_LAG_MAX || group.readiness(to).await != Readiness::Serving {
+    if lag > HAND_BACK_LAG_MAX || group.readiness(to).await != Voice::Serving {
         return Err(TransferError::NoTarget);
     }
     let term = group.view().map_or(0, |view| view.term);
@@ -83,25 +81,6 @@ pub(crate) async fn hand_back(group: &Arc<Group>, to: NodeId) -> Result<NodeId, 
         // Nothing is taken here until somebody leads: anybody will do now.
         None => group.hand_over(Some(to)).await,
     }
-}
-
-/// Another voter, as its leader sees it.
-struct Follower {
-    id: NodeId,
-    /// Entries that it is not known to have.
-    lag: u64,
-}
-
-/// What a look at the followers found.
-enum Target {
-    /// May be told now.
-    Ready(NodeId),
-    /// Somebody may be ready later.
-    Later,
-    /// Nobody else is up.
-    Nobody,
-    /// This replica does not lead any more.
-    Deposed,
 }
 
 impl Group {
@@ -115,8 +94,7 @@ impl Group {
         others.get(usize::try_from(turn).ok()?).copied()
     }
 
-    /// The other voters, those with most entries first. Fails when this
-    /// replica does not lead.
+    /// The other voters. Fails when this replica does not lead.
     fn followers(&self) -> Result<Vec<Follower>, TransferError> {
         let Some(body) = self.running() else { return Err(self.stopped().into()) };
         let metrics = body.raft.metrics();
@@ -134,7 +112,7 @@ impl Group {
         }
         let last_next = last.map_or(0, |index| index + 1);
         let me = self.shared.config.node_id;
-        let mut followers: Vec<_> = from_raft_membership(membership.membership())
+        Ok(from_raft_membership(membership.membership())
             .voters()
             .into_iter()
             .filter(|id| *id != me)
@@ -142,31 +120,18 @@ impl Group {
                 let matched = replication.get(&id.get()).copied().flatten();
                 Follower { id, lag: last_next.saturating_sub(matched.next_index()) }
             })
-            .collect();
-        followers.sort_by_key(|follower| follower.lag);
-        Ok(followers)
+            .collect())
     }
 
     /// Looks for a follower that has nearly everything and says itself that it
-    /// could lead; `wanted` before all others.
-    async fn next_target(&self, wanted: Option<NodeId>, tried: &[NodeId]) -> Target {
-        let Ok(mut followers) = self.followers() else { return Target::Deposed };
-        if let Some(at) = followers.iter().position(|follower| Some(follower.id) == wanted) {
-            followers[..=at].rotate_right(1);
-        }
+    /// could lead; `wanted` before all others. `None`: this replica does not
+    /// lead any more.
+    async fn next_target(&self, wanted: Option<NodeId>, tried: &[NodeId]) -> Option<Target> {
+        let mut followers = self.followers().ok()?;
+        order_followers(&mut followers, wanted);
         let asked = followers.iter().map(|follower| self.readiness(follower.id));
         let answers = join_all(asked).await;
-        let up = answers.iter().any(|readiness| *readiness != Readiness::Out);
-        let ready = followers.iter().zip(&answers).find(|(follower, readiness)| {
-            **readiness == Readiness::Serving
-                && follower.lag <= LAG_MAX
-                && !tried.contains(&follower.id)
-        });
-        match ready {
-            Some((follower, _)) => Target::Ready(follower.id),
-            None if up => Target::Later,
-            None => Target::Nobody,
-        }
+        Some(choose_target(&followers, &answers, tried))
     }
 
     async fn hand_over(&self, wanted: Option<NodeId>) -> Result<NodeId, TransferError> {
@@ -176,25 +141,27 @@ impl Group {
         let mut alone = 0;
         loop {
             match self.next_target(wanted, &tried).await {
-                Target::Ready(target) => {
+                Some(Target::Ready(target)) => {
                     tried.push(target);
                     self.tell(target).await?;
                     if let Some(leader) = self.await_successor(term, REISSUE_AFTER).await {
                         return Ok(leader);
                     }
                 }
-                Target::Deposed => {
+                None => {
                     let left = give_up.saturating_duration_since(Instant::now());
                     let successor = self.await_successor(term, left).await;
                     return successor.ok_or(TransferError::Timeout);
                 }
-                Target::Nobody if alone + 1 == ALONE_LOOKS => return Err(TransferError::Alone),
-                Target::Nobody => {
+                Some(Target::Nobody) if alone + 1 == ALONE_LOOKS => {
+                    return Err(TransferError::Alone);
+                }
+                Some(Target::Nobody) => {
                     alone += 1;
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
                 // All were told; a second round costs nothing.
-                Target::Later => {
+                Some(Target::Later) => {
                     tried.clear();
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }

@@ -3,7 +3,7 @@
 use cargo_metadata::{DependencyKind, Metadata};
 
 /// What each crate of the workspace may depend on within it.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("datanode-proto", &[]),
     ("partition-types", &[]),
     ("startup-gate", &[]),
@@ -13,6 +13,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
         "rpc-server",
         &["datanode-proto", "partition-store", "partition-types", "raft-glue", "startup-gate"],
     ),
+    ("cluster-sim", &["partition-types", "raft-glue", "startup-gate"]),
     ("datanode-client", &["datanode-proto", "partition-types"]),
     (
         "datanode-bin",

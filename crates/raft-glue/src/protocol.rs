@@ -1,0 +1,29 @@
+//! What the host decides about leadership, as pure functions: plain data in,
+//! decisions out. No openraft, no clock, no lock, no task; the host asks these
+//! functions, and so does the model checker (`cluster-sim`), so that what is
+//! checked is what runs.
+//!
+//! | question | answered by |
+//! |---|---|
+//! | may this replica lead, and does this path to it pass? | [`Fence`] |
+//! | may its election timer run? does it take over? | [`timer_may_run`], [`may_take_over`] |
+//! | what does it say when it is asked for the leader? | [`Standing::answer`] |
+//! | what follows from the answers of the others? | [`Poll::verdict`] |
+//! | is it this replica's turn to campaign? | [`campaign_is_due`] |
+//! | whom may a leader tell to take over? | [`choose_target`] |
+//! | is the handing over finished? | [`drain_goes_on`] |
+//! | was a leadership taken behind a closed port? | [`Leadership`] |
+
+mod campaign;
+mod fence;
+mod leadership;
+mod poll;
+mod standing;
+mod transfer;
+
+pub use campaign::{CAMPAIGN_PAUSE, campaign_delay, campaign_is_due, may_campaign_on_return};
+pub use fence::{Fence, Pass, Path, may_take_over, timer_may_run};
+pub use leadership::{Leadership, LeadershipChange};
+pub use poll::{Poll, Verdict, Voice, has_waited_long};
+pub use standing::{Answer, Standing};
+pub use transfer::{Follower, LAG_MAX, Target, choose_target, drain_goes_on, order_followers};
