@@ -86,6 +86,8 @@ struct Lessons {
     astray: u32,
     /// The first failure of a replica that only another one can make good.
     bad_replica: Option<Failure>,
+    /// Why the last try failed that ended before the time was up.
+    not_applied: Option<Failure>,
     pause: Duration,
 }
 
@@ -141,7 +143,7 @@ impl Call {
             }
             tracing::debug!(partition_id = %self.partition_id, %failure, "trying again");
             if !lessons.wait(until).await {
-                return Err(self.too_late(failure, intent));
+                return Err(self.too_late(failure, intent, lessons));
             }
         }
     }
@@ -155,9 +157,14 @@ impl Call {
     }
 
     /// The last failure, as it looks to a caller that knows one node only.
-    fn too_late(&self, failure: Failure, intent: Intent) -> Failure {
+    fn too_late(&self, failure: Failure, intent: Intent, lessons: Lessons) -> Failure {
         let id = self.partition_id;
         let read_only = matches!(intent, Intent::Read | Intent::ReadStale);
+        let failure = match (failure.reason(), lessons.not_applied) {
+            // Cut off in its last try, it would hide why the others failed.
+            (Reason::DeadlineExceeded, Some(earlier)) if read_only => earlier,
+            _ => failure,
+        };
         match failure.reason() {
             Reason::NotLeader => self.no_leader(),
             // Nobody minds a read that may have been carried out.
@@ -191,7 +198,12 @@ impl Lessons {
             // Waiting here would only lengthen the queue.
             (Repeat::Pointless, _) | (Repeat::Safe, Reason::Overloaded) => false,
             (Repeat::UnderRequestId, _) => repeatable,
-            (Repeat::Safe, _) => true,
+            // Nobody else is to be found from here; from elsewhere, maybe.
+            (Repeat::Safe, Reason::NodeUnreachable) if !placed => false,
+            (Repeat::Safe, _) => {
+                self.not_applied = Some(failure.clone());
+                true
+            }
             (Repeat::Elsewhere, reason) => {
                 if reason != Reason::PartitionNotFound {
                     self.bad_replica.get_or_insert_with(|| failure.clone());
@@ -292,6 +304,8 @@ mod tests {
         check(Reason::PartitionNotFound, true, true, true);
         check(Reason::ChecksumMismatch, true, true, true);
         check(Reason::IncarnationMismatch, true, true, true);
+        check(Reason::NodeUnreachable, true, true, true);
+        check(Reason::NodeUnreachable, false, true, false);
     }
 
     #[test]

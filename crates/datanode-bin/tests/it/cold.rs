@@ -82,7 +82,9 @@ async fn a_node_whose_peers_are_dead_opens_says_so_and_needs_no_restart_when_the
     let kept = nodes.fill(1000).await;
     nodes.terminate(&ALL).await;
     let waits = Duration::from_millis(1500);
-    nodes.cluster.node_mut(3).set_arguments(["--set", "startup.elect_timeout=1500ms"]);
+    let settings = ["startup.elect_timeout=1500ms", "limits.request_timeout=1s"];
+    let arguments = settings.iter().flat_map(|setting| ["--set", *setting]);
+    nodes.cluster.node_mut(3).set_arguments(arguments);
     let took = nodes.start(&[3]).await;
     assert!(took >= waits && took < Duration::from_secs(20), "took {took:?}");
     let pid = nodes.cluster.node(3).pid();

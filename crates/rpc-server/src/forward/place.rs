@@ -13,7 +13,7 @@ use tonic::metadata::AsciiMetadataValue;
 use super::{Call, Hops, Intent, Lessons, NO_FORWARD, TRY_MIN};
 use crate::deadline::CallTime;
 use crate::limits;
-use crate::peer::PeerChannel;
+use crate::peer::{NoRoute, PeerChannel};
 use crate::status::Failure;
 
 /// Where a try of a call is made.
@@ -128,7 +128,9 @@ impl Call {
             None => {
                 let found = self.context.peers().find_route(self.partition_id);
                 let found = tokio::time::timeout_at(until, found).await;
-                found.ok().flatten().ok_or_else(not_found)?
+                found
+                    .unwrap_or(Err(NoRoute::NobodyAnswers))
+                    .map_err(|why| Failure::no_route(self.partition_id, why))?
             }
         };
         let us = self.context.node_id();
