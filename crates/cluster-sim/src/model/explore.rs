@@ -71,8 +71,11 @@ pub(crate) fn explore(model: &mut Model, states_max: usize) -> Explored {
     }
     let states = seen.states.len();
     let stuck = liveness::first_stuck(model, &seen.states, edges);
-    let violation = stuck
-        .map(|index| Violation { property: liveness::NAME, trace: trace(model, &seen, index) });
+    let violation = stuck.map(|index| {
+        let mut trace = trace(model, &seen, index);
+        trace.push("from here on no gate opens, or nobody leads who serves".to_owned());
+        Violation { property: liveness::NAME, trace }
+    });
     Explored { states, steps, depth, violation, is_complete: true }
 }
 
