@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use datanode_bin::cluster::Signal;
 use datanode_client::Reason;
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -90,7 +91,7 @@ async fn a_node_whose_peers_are_dead_opens_says_so_and_needs_no_restart_when_the
     let kept = nodes.fill(1000).await;
     nodes.terminate(&ALL).await;
     let waits = Duration::from_millis(1500);
-    let settings = ["startup.elect_timeout=1500ms", "limits.request_timeout=1s"];
+    let settings = ["startup.elect_timeout=1500ms", "limits.request_timeout=5s"];
     let arguments = settings.iter().flat_map(|setting| ["--set", *setting]);
     nodes.cluster.node_mut(3).set_arguments(arguments);
     let took = nodes.start(&[3]).await;
@@ -112,10 +113,18 @@ async fn a_node_whose_peers_are_dead_opens_says_so_and_needs_no_restart_when_the
     assert!(readyz.starts_with("HTTP/1.1 200"), "the gate is open: {readyz}");
 
     let mut once = Once::connect(ports.client).await;
-    for one in &kept[..3] {
-        let read = once.read(one.partition, one.extent, Whose::Any).await;
+    let (mut reads, mut puts) = (JoinSet::new(), JoinSet::new());
+    for one in &kept {
+        let (partition, extent) = (one.partition, one.extent);
+        let (mut reader, mut putter) = (once.clone(), once.clone());
+        reads.spawn(async move { reader.read(partition, extent, Whose::Any).await });
+        puts.spawn(async move { putter.put(partition, "never".into()).await });
+    }
+    for read in reads.join_all().await {
         check_no_leader(&read.unwrap_err());
-        check_no_leader(&once.put(one.partition, "never".into()).await.unwrap_err());
+    }
+    for put in puts.join_all().await {
+        check_no_leader(&put.unwrap_err());
     }
     // Its own replicas are there for those who are content with them.
     nodes.check_local(3, &kept).await;

@@ -117,6 +117,7 @@ pub(crate) enum Whose {
 }
 
 /// One node's client port, asked once.
+#[derive(Clone)]
 pub(crate) struct Once(ExtentServiceClient<Channel>);
 
 impl Once {
