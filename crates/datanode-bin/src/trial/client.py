@@ -53,6 +53,9 @@ OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 300),
+    # The authority would be the list of addresses, which is not a valid one: the
+    # node's HTTP/2 resets such streams with PROTOCOL_ERROR.
+    ("grpc.default_authority", "datanode"),
     # Channels to the same addresses would share connections otherwise.
     ("grpc.use_local_subchannel_pool", 1),
 ]
