@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::group::{Group, View};
-use crate::peers::Peers;
+use crate::peers::{Peers, RoundEnd};
 use crate::shared::Shared;
 use crate::{PartitionHost, PeerState, TransferError, maintain, transfer};
 
@@ -203,10 +203,9 @@ impl Task {
         self.moved.extend(moved.into_inner().into_iter().map(|id| (id, now)));
         let mut peers = self.shared.balance.peers.lock();
         for (to, round) in &rounds {
-            round.log(*to);
-            let failed = round.failed.load(Ordering::Relaxed) > 0;
-            let left = failed || round.put_off.load(Ordering::Relaxed) > 0;
-            peers.round_ended(now, *to, left, failed);
+            let round = round.end();
+            log(*to, round);
+            peers.round_ended(now, *to, round);
         }
     }
 }
@@ -241,14 +240,19 @@ impl Round {
         }
     }
 
-    fn log(&self, to: NodeId) {
+    fn end(&self) -> RoundEnd {
         let [taken, put_off, failed] =
             [&self.taken, &self.put_off, &self.failed].map(|count| count.load(Ordering::Relaxed));
-        if failed > 0 {
-            tracing::warn!(node_id = %to, taken, failed, "a node does not take its leaderships");
-        } else if taken > 0 {
-            tracing::info!(node_id = %to, taken, put_off, "leaderships handed back");
-        }
+        RoundEnd { taken, put_off, failed }
+    }
+}
+
+fn log(to: NodeId, round: RoundEnd) {
+    let RoundEnd { taken, put_off, failed } = round;
+    if failed > 0 {
+        tracing::warn!(node_id = %to, taken, failed, "a node does not take its leaderships");
+    } else if taken > 0 {
+        tracing::info!(node_id = %to, taken, put_off, "leaderships handed back");
     }
 }
 

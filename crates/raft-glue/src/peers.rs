@@ -33,6 +33,16 @@ pub enum PeerState {
     Away,
 }
 
+/// What a round of hand-backs did, in groups.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RoundEnd {
+    pub(crate) taken: usize,
+    /// Not possible yet.
+    pub(crate) put_off: usize,
+    /// Told, and not taken.
+    pub(crate) failed: usize,
+}
+
 /// The peers of a node.
 #[derive(Default)]
 pub(crate) struct Peers(BTreeMap<NodeId, Peer>);
@@ -95,19 +105,22 @@ impl Peers {
         due.filter_map(|(id, peer)| Some((*id, peer.due.clone()?))).collect()
     }
 
-    /// A round of hand-backs to a peer ended; some groups are `left`, perhaps
-    /// because it `failed` to take one.
-    pub(crate) fn round_ended(&mut self, now: Instant, id: NodeId, left: bool, failed: bool) {
+    /// A round of hand-backs to a peer ended: it took so many groups, and of those
+    /// that are left it failed to take so many.
+    pub(crate) fn round_ended(&mut self, now: Instant, id: NodeId, round: RoundEnd) {
         let Some(peer) = self.0.get_mut(&id) else { return };
         // It may have gone and come back meanwhile, and waits for its turn.
         if peer.not_before > now {
             return;
         }
-        if !left {
+        if round.failed + round.put_off == 0 {
             peer.due = None;
             return;
         }
-        let wait = if failed { peer.retry.max(RETRY_FAILED_MIN) } else { peer.retry };
+        if round.taken > 0 {
+            peer.retry = RETRY_MIN;
+        }
+        let wait = if round.failed > 0 { peer.retry.max(RETRY_FAILED_MIN) } else { peer.retry };
         peer.not_before = now + wait;
         peer.retry = (wait * 2).min(RETRY_MAX);
     }
@@ -205,15 +218,24 @@ mod tests {
         peers.hear(now, BTreeMap::from([(node(), Away)]));
         peers.hear(now, BTreeMap::from([(node(), Serving)]));
         assert!(peers.due(now).is_empty(), "it must prove itself");
-        for (failed, wait_s) in [(false, 1), (false, 2), (true, 5), (false, 10), (true, 20)] {
+        let round = |taken, failed| RoundEnd { taken, put_off: 1, failed };
+        for (round, wait_s) in [
+            (round(0, 0), 1),
+            (round(0, 0), 2),
+            (round(0, 1), 5),
+            (round(0, 0), 10),
+            (round(0, 1), 20),
+            (round(3, 1), 5),
+            (round(3, 0), 1),
+        ] {
             now = peers.due_at().expect("something is due");
             assert_eq!(peers.due(now), BTreeMap::from([(node(), Due::All)]));
-            peers.round_ended(now, node(), true, failed);
+            peers.round_ended(now, node(), round);
             let wait = peers.due_at().expect("something is left").duration_since(now);
             assert_eq!(wait, Duration::from_secs(wait_s));
         }
         now = peers.due_at().expect("something is due");
-        peers.round_ended(now, node(), false, false);
+        peers.round_ended(now, node(), RoundEnd { taken: 1, ..RoundEnd::default() });
         assert_eq!(peers.due_at(), None);
     }
 

@@ -163,6 +163,8 @@ impl Node {
         let host_config = HostConfig {
             heartbeat_interval: Duration::from_millis(50),
             election_timeout: (Duration::from_millis(300), Duration::from_millis(600)),
+            // A leadership moves where a test moves it.
+            hand_back_rate: 0,
             ..HostConfig::new(config.node_id, local)
         };
         let transport = PeerTransport::new(&context, store.incarnation());
