@@ -3,6 +3,7 @@
 //! Builds on a bare Rust toolchain in seconds: nothing here links RocksDB or
 //! speaks gRPC. What needs those is in the `datanode` program and its tests.
 
+mod bench;
 mod demo;
 mod model;
 mod roll;
@@ -27,12 +28,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Measure starts
+    Bench(bench::Args),
     /// Run the main job: three real nodes store a real tree and are restarted under load
     Demo(demo::Args),
-    /// Restart every node in turn under load, and check what clients saw
-    Roll(roll::Args),
     /// Check the start-up protocol in every reachable state
     Model(model::Args),
+    /// Restart every node in turn under load, and check what clients saw
+    Roll(roll::Args),
     /// Run every test
     Test(test::Args),
     /// Check format, lints, arrows, file openings, sizes, licences and documentation
@@ -46,9 +49,10 @@ enum Verb {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.verb {
+        Verb::Bench(args) => bench::run(&args),
         Verb::Demo(args) => demo::run(&args),
-        Verb::Roll(args) => roll::run(&args),
         Verb::Model(args) => model::run(&args),
+        Verb::Roll(args) => roll::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Tidy => tidy::run(),
         Verb::Ci => tidy::run().and_then(|()| test::run(&test::Args::default())),

@@ -11,6 +11,11 @@
 //! It is no simulation: there is no clock and no chance, every order of events
 //! within a scenario's bounds is tried.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "nodes, partitions and terms are counted in one digit"
+)]
+
 mod action;
 mod explore;
 mod gates;

@@ -129,6 +129,11 @@ impl Cluster {
         self.nodes.iter_mut().find(|node| node.id() == id).expect("the caller knows the ids")
     }
 
+    /// All nodes, to be started and ended.
+    pub fn nodes_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.nodes.iter_mut()
+    }
+
     /// A client of all nodes.
     #[must_use]
     pub fn client(&self, config: ClientConfig) -> Client {

@@ -1,5 +1,5 @@
 //! `datanode trial`: proofs on real processes, for developers; hidden from
-//! operators. `cargo xtask roll` builds the program and calls it.
+//! operators. `cargo xtask roll` and `cargo xtask bench` build the program and call it.
 
 mod addresses;
 mod check;
@@ -8,6 +8,7 @@ mod content;
 mod figures;
 mod ledger;
 mod load;
+mod overhead;
 mod plant;
 mod plot;
 mod python;
@@ -17,6 +18,7 @@ mod roll;
 mod rounds;
 mod scrape;
 mod snapshot;
+mod startup;
 
 use crate::Failure;
 
@@ -32,6 +34,8 @@ enum Command {
     /// Restart every node of a cluster in turn, while clients read and write,
     /// and check what they saw.
     Roll(roll::Args),
+    /// Time starts, by the number of partitions.
+    Startup(startup::Args),
 }
 
 /// Runs it.
@@ -41,5 +45,6 @@ enum Command {
 pub async fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Roll(args) => roll::run(args).await,
+        Command::Startup(args) => startup::run(args).await,
     }
 }

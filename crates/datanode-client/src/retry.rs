@@ -157,7 +157,12 @@ impl Answer {
 
     fn verdict(&self) -> Verdict {
         match self.reason {
-            Some(Reason::NotLeader | Reason::Draining | Reason::Quarantined) => Verdict::OtherNode,
+            Some(
+                Reason::NotLeader
+                | Reason::Draining
+                | Reason::Quarantined
+                | Reason::NodeUnreachable,
+            ) => Verdict::OtherNode,
             Some(
                 Reason::OutcomeUnknown
                 | Reason::DeadlineExceeded

@@ -241,7 +241,9 @@ impl Group {
 
 impl Poll {
     fn reason(&self) -> String {
-        let list: Vec<_> = self.silent.iter().map(ToString::to_string).collect();
+        let mut silent = self.silent.clone();
+        silent.sort_unstable();
+        let list: Vec<_> = silent.iter().map(ToString::to_string).collect();
         match (self.counts.serving, self.counts.starting, list.is_empty()) {
             (0, 0, true) => "no leader yet".into(),
             (serving, starting, true) => {

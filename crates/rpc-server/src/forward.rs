@@ -86,6 +86,8 @@ struct Lessons {
     astray: u32,
     /// The first failure of a replica that only another one can make good.
     bad_replica: Option<Failure>,
+    /// Why the last try failed that ended before the time was up.
+    not_applied: Option<Failure>,
     pause: Duration,
 }
 
@@ -141,7 +143,7 @@ impl Call {
             }
             tracing::debug!(partition_id = %self.partition_id, %failure, "trying again");
             if !lessons.wait(until).await {
-                return Err(self.too_late(failure, intent));
+                return Err(self.too_late(failure, intent, lessons));
             }
         }
     }
@@ -155,9 +157,14 @@ impl Call {
     }
 
     /// The last failure, as it looks to a caller that knows one node only.
-    fn too_late(&self, failure: Failure, intent: Intent) -> Failure {
+    fn too_late(&self, failure: Failure, intent: Intent, lessons: Lessons) -> Failure {
         let id = self.partition_id;
         let read_only = matches!(intent, Intent::Read | Intent::ReadStale);
+        let failure = match (failure.reason(), lessons.not_applied) {
+            // Cut off in its last try, it would hide why the others failed.
+            (Reason::DeadlineExceeded, Some(earlier)) if read_only => earlier,
+            _ => failure,
+        };
         match failure.reason() {
             Reason::NotLeader => self.no_leader(),
             // Nobody minds a read that may have been carried out.
@@ -182,10 +189,21 @@ impl Lessons {
         self.tries += 1;
         self.hint = failure.value("leader_id").and_then(|id| id.parse().ok());
         match (failure.repeat(), failure.reason()) {
+            // This node, or that one, is in another life than the other knows it
+            // in: a third may know better.
+            (_, Reason::IncarnationMismatch) => {
+                self.astray += 1;
+                placed && self.astray < ASTRAY_MAX
+            }
             // Waiting here would only lengthen the queue.
             (Repeat::Pointless, _) | (Repeat::Safe, Reason::Overloaded) => false,
             (Repeat::UnderRequestId, _) => repeatable,
-            (Repeat::Safe, _) => true,
+            // Nobody else is to be found from here; from elsewhere, maybe.
+            (Repeat::Safe, Reason::NodeUnreachable) if !placed => false,
+            (Repeat::Safe, _) => {
+                self.not_applied = Some(failure.clone());
+                true
+            }
             (Repeat::Elsewhere, reason) => {
                 if reason != Reason::PartitionNotFound {
                     self.bad_replica.get_or_insert_with(|| failure.clone());
@@ -197,10 +215,14 @@ impl Lessons {
     }
 
     /// What to tell after the last try: where every replica that was asked is
-    /// no help, what was wrong with the first.
+    /// no help, what was wrong with the first. That nodes do not know each other
+    /// is not the caller's fault: another node may do what this one cannot.
     fn verdict(self, last: Failure) -> Failure {
-        match last.repeat() {
-            Repeat::Elsewhere => self.bad_replica.unwrap_or(last),
+        match (last.repeat(), last.reason()) {
+            (_, Reason::IncarnationMismatch) => {
+                Failure::new(Reason::NodeUnreachable, last.to_string())
+            }
+            (Repeat::Elsewhere, _) => self.bad_replica.unwrap_or(last),
             _ => last,
         }
     }
@@ -281,6 +303,9 @@ mod tests {
         check(Reason::PartitionNotFound, false, true, false);
         check(Reason::PartitionNotFound, true, true, true);
         check(Reason::ChecksumMismatch, true, true, true);
+        check(Reason::IncarnationMismatch, true, true, true);
+        check(Reason::NodeUnreachable, true, true, true);
+        check(Reason::NodeUnreachable, false, true, false);
     }
 
     #[test]
@@ -293,13 +318,16 @@ mod tests {
         check(Reason::Quarantined, Reason::ChecksumMismatch);
         check(Reason::ExtentNotFound, Reason::ExtentNotFound);
         check(Reason::NoLeader, Reason::NoLeader);
+        check(Reason::IncarnationMismatch, Reason::NodeUnreachable);
     }
 
     #[test]
     fn a_route_that_leads_astray_is_given_up() {
-        let mut lessons = Lessons::default();
-        let failure = Failure::new(Reason::PartitionNotFound, "");
-        let tries = (1..10).find(|_| !lessons.learn(&failure, true, true));
-        assert_eq!(tries, Some(ASTRAY_MAX));
+        for reason in [Reason::PartitionNotFound, Reason::IncarnationMismatch] {
+            let mut lessons = Lessons::default();
+            let failure = Failure::new(reason, "");
+            let tries = (1..10).find(|_| !lessons.learn(&failure, true, true));
+            assert_eq!(tries, Some(ASTRAY_MAX), "{reason}");
+        }
     }
 }

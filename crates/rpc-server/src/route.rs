@@ -18,6 +18,7 @@ use crate::context::NodeContext;
 use crate::deadline::CallTime;
 use crate::limits;
 use crate::page;
+use crate::peer::NoRoute;
 use crate::status::Failure;
 
 pub(crate) use local::{local_route, local_routes};
@@ -47,13 +48,15 @@ impl RouteService for Routes {
         let until = time.unwrap_or_else(|| CallTime::unsaid(default)).step();
         let partition = self.context.host().and_then(|host| host.get(id));
         let route = match partition.and_then(|partition| local_route(&self.context, &partition)) {
-            Some(route) => Some(route),
+            Some(route) => route,
             None => {
                 let found = self.context.peers().find_route(id);
-                tokio::time::timeout_at(until, found).await.ok().flatten()
+                let found = tokio::time::timeout_at(until, found).await;
+                found
+                    .unwrap_or(Err(NoRoute::NobodyAnswers))
+                    .map_err(|why| Failure::no_route(id, why))?
             }
         };
-        let route = route.ok_or_else(|| Failure::partition_not_found(id))?;
         Ok(Response::new(v1::GetRouteResponse { route: Some(route) }))
     }
 

@@ -4,7 +4,7 @@
 //! Whole states are kept and compared: two states never count as one because
 //! their hashes are the same.
 
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
 use super::action::Action;
 use super::liveness::{self, Edges};
@@ -52,7 +52,7 @@ pub(crate) fn explore(model: &mut Model, states_max: usize) -> Explored {
         model.next(&world, &mut next);
         steps += next.len();
         for (action, after) in &next {
-            let (index, is_new) = seen.add(*after, at);
+            let index = seen.add(*after, at);
             if !action.is_fault() {
                 edges.add(at, index);
             }
@@ -61,7 +61,6 @@ pub(crate) fn explore(model: &mut Model, states_max: usize) -> Explored {
             trace.push(action.to_string());
             let violation = Some(Violation { property, trace });
             let states = seen.states.len();
-            let _ = is_new;
             return Explored { states, steps, depth, violation, is_complete: false };
         }
         at += 1;
@@ -113,8 +112,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Returns the state's index, and whether it is new.
-    fn add(&mut self, state: World, parent: usize) -> (usize, bool) {
+    /// Returns the state's index.
+    fn add(&mut self, state: World, parent: usize) -> usize {
         if self.states.len() * 2 >= self.table.len() {
             self.grow();
         }
@@ -124,7 +123,7 @@ impl Seen {
             match self.table[slot] {
                 0 => break,
                 index if self.states[index as usize - 1] == state => {
-                    return (index as usize - 1, false);
+                    return index as usize - 1;
                 }
                 _ => slot = (slot + 1) & mask,
             }
@@ -133,7 +132,7 @@ impl Seen {
         self.states.push(state);
         self.parents.push(u32::try_from(parent).expect("fewer states than 2^32"));
         self.table[slot] = u32::try_from(index + 1).expect("fewer states than 2^32");
-        (index, true)
+        index
     }
 
     fn grow(&mut self) {
@@ -192,9 +191,3 @@ impl Hasher for Mix {
         self.mix(word.unsigned_abs() as u64);
     }
 }
-
-/// Keeps the bound visible: the table hashes whole worlds.
-const _: fn() = || {
-    fn is_hash<T: Hash>() {}
-    is_hash::<World>();
-};

@@ -27,7 +27,7 @@ pub(super) fn all() -> Vec<Broken> {
     let list = [
         (Mutation::FenceDropped, scenario::rolling(), leader),
         (Mutation::ListenBeforeElect, scenario::rolling(), "port listens last"),
-        (Mutation::LeaderRestored, scenario::cold(), leader),
+        (Mutation::LeaderRestored, scenario::rolling_one(), leader),
         (Mutation::LeaderRemembered, scenario::cold(), "gate opens on verified leaders"),
         (Mutation::PollIgnored, scenario::rolling_one(), unserved),
         (Mutation::TimerRunsOn, scenario::rolling_one(), unserved),

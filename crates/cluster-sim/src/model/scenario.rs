@@ -85,14 +85,10 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend([
         Scenario { name: "a leader goes bad", flaw: Some((0, 0, Flaw::Late)), ..goes_bad() },
         Scenario { name: "rolling restart, more terms", terms: [3, 3], ..rolling },
-        Scenario {
-            name: "drain, faults",
-            terms: [3, 2],
-            budget: Budget { signals: 1, suspicions: 1, ..FAULTS },
-            ..drain
-        },
+        Scenario { name: "drain, faults", budget: Budget { signals: 1, ..FAULTS }, ..drain },
         Scenario { name: "cold start, crash", budget: crash, ..wide },
-        Scenario { name: "cold start, signal", budget: signal, ..wide },
+        Scenario { name: "cold start, signal, one partition", budget: signal, ..cold_one() },
+        Scenario { name: "rolling restart, signal", budget: signal, ..rolling },
         Scenario {
             name: "rolling restart, lost probe and false alarm",
             budget: Budget { lost_probes: 1, suspicions: 1, ..NOTHING },

@@ -12,7 +12,7 @@ use super::action::Action;
 use super::gates::{Facts, GateEvent, Gates, Granted};
 use super::rules::{Mutation, Rules};
 use super::scenario::{Flaw, Scenario};
-use super::world::{Ballot, Ghost, NODES, Replica, Role, World};
+use super::world::{Ballot, Ghost, Log, NODES, Node, Replica, Role, Sent, World};
 
 /// A scenario with its rules and its gates.
 pub(crate) struct Model {
@@ -202,14 +202,12 @@ impl Model {
         let group = &world.groups[p];
         let others = || (0..NODES).filter(|v| *v != n).map(|v| &group.replicas[v]);
         let sent = group.sent[n];
-        let asks = |(ballot, log): (Ballot, _)| {
+        let asks = |(ballot, _): (Ballot, Log)| {
             let sender = &group.replicas[n];
             let counts = sender.role == Role::Candidate && sender.vote == ballot;
-            let _: super::world::Log = log;
             counts || self.scenario.fine && others().any(|v| v.vote < ballot)
         };
-        let tells = |(ballot, _, committed): (Ballot, _, bool)| {
-            let _: super::world::Log = group.replicas[n].log;
+        let tells = |(ballot, _, committed): (Ballot, Log, bool)| {
             let sender = &group.replicas[n];
             let leads = sender.role == Role::Leader && sender.vote == ballot;
             let news = |v: &Replica| {
@@ -219,7 +217,7 @@ impl Model {
             leads || others().any(news)
         };
         let hands = |(ballot, to): (Ballot, u8)| group.replicas[to as usize].vote <= ballot;
-        let kept = super::world::Sent {
+        let kept = Sent {
             vote_request: sent.vote_request.filter(|sent| asks(*sent)),
             append: sent.append.filter(|sent| tells(*sent)),
             transfer: sent.transfer.filter(|sent| hands(*sent)),
@@ -230,7 +228,7 @@ impl Model {
 
 /// The process ends, in whatever way: what was in memory is gone.
 fn end(world: &mut World, n: usize, vote_forgotten: bool) {
-    world.nodes[n] = super::world::Node::default();
+    world.nodes[n] = Node::default();
     for group in &mut world.groups {
         let Replica { vote, accepted, log, .. } = group.replicas[n];
         let (vote, accepted) =

@@ -354,7 +354,7 @@ impl<'a> Trial<'a> {
             p999_ms: during_restarts.p999_ms,
             loss_ratio,
             self_led_prelisten: unserved.self_led_prelisten,
-            leader_unserved_seconds: unserved.leader_unserved_seconds,
+            leader_unserved_seconds: whole_seconds(unserved.leader_unserved_seconds),
             lost: faults.lost,
             stale: faults.stale,
             wrong: faults.wrong,
@@ -430,4 +430,10 @@ fn row(restart: &Restarted, ops: &[Op]) -> RestartRow {
         max_latency_ms: latency.max_ms,
         p999_ms: latency.p999_ms,
     }
+}
+
+/// Rounded up: any time at all must show.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn whole_seconds(seconds: f64) -> u64 {
+    seconds.ceil() as u64
 }

@@ -74,7 +74,7 @@ impl Restarted {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Unserved {
     pub(super) self_led_prelisten: u64,
-    pub(super) leader_unserved_seconds: u64,
+    pub(super) leader_unserved_seconds: f64,
 }
 
 impl Unserved {

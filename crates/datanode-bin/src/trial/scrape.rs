@@ -12,14 +12,14 @@ use tokio::net::TcpStream;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a node tells of its leaderships since it was started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Scrape {
     /// Partitions that it leads.
     pub(super) leaders: u64,
     /// Leaderships that it took while its client port was closed.
     pub(super) self_led_prelisten: u64,
     /// Seconds that it led so.
-    pub(super) leader_unserved_seconds: u64,
+    pub(super) leader_unserved_seconds: f64,
 }
 
 /// Asks a node.
@@ -47,14 +47,15 @@ async fn get(admin: SocketAddr) -> anyhow::Result<String> {
 fn parse(page: &str) -> anyhow::Result<Scrape> {
     let figure = |name: &str| {
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        let value: f64 = value.with_context(|| format!("there is no {name}"))?.parse()?;
-        // Counts, of far fewer than 2^53.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        anyhow::Ok(value.ceil() as u64)
+        let value = value.with_context(|| format!("there is no {name}"))?;
+        anyhow::Ok(value.parse::<f64>()?)
     };
+    // Of far fewer than 2^53.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let count = |name: &str| anyhow::Ok(figure(name)? as u64);
     Ok(Scrape {
-        leaders: figure("datanode_partition_leaders")?,
-        self_led_prelisten: figure("datanode_self_led_prelisten_total")?,
+        leaders: count("datanode_partition_leaders")?,
+        self_led_prelisten: count("datanode_self_led_prelisten_total")?,
         leader_unserved_seconds: figure("datanode_leader_unserved_seconds_total")?,
     })
 }
@@ -68,7 +69,7 @@ mod tests {
         let page = "# TYPE datanode_partition_leaders gauge\ndatanode_partition_leaders 12\n\n\
                     datanode_self_led_prelisten_total 3\n\
                     datanode_leader_unserved_seconds_total 0.2\n";
-        let expected = Scrape { leaders: 12, self_led_prelisten: 3, leader_unserved_seconds: 1 };
+        let expected = Scrape { leaders: 12, self_led_prelisten: 3, leader_unserved_seconds: 0.2 };
         assert_eq!(parse(page).unwrap(), expected);
         let without = page.replace("datanode_self_led_prelisten_total", "other");
         assert!(parse(&without).unwrap_err().to_string().contains("self_led_prelisten"));

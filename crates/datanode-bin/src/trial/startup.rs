@@ -1,16 +1,18 @@
 //! How long starts take: one node of a cluster restarted, all of them started
 //! cold, and what the gate itself costs; by the number of partitions.
 
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use datanode_client::proto::Stage;
 use datanode_client::{AdminClient, ClientConfig};
 use futures::future::try_join_all;
 use serde::Serialize;
 
-use super::metrics;
 use super::overhead::{self, Overhead, Spread};
+use super::scrape::scrape;
 use crate::Failure;
 use crate::cluster::{Cluster, ClusterConfig, READY_TIMEOUT, STOP_TIMEOUT, Signal};
 use crate::output::Rows;
@@ -20,10 +22,11 @@ const SETTLE: Duration = Duration::from_millis(1500);
 /// How long a cold cluster may take until every partition has a leader.
 const LEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const NODES: u64 = 3;
+const LOAD_DELAY: &str = "DATANODE_TEST_LOAD_DELAY_MS";
 
 /// Arguments of the measurement.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// How many partitions, three replicas each; several are measured in turn.
     #[arg(long, value_delimiter = ',', default_value = "300")]
     partitions: Vec<u64>,
@@ -67,7 +70,7 @@ struct Row {
     /// How many partitions each node leads afterwards.
     leader_spread: Vec<u64>,
     /// Summed over the rounds and over the nodes that were started.
-    self_led_prelisten: f64,
+    self_led_prelisten: u64,
     leader_unserved_seconds: f64,
     overhead: Option<Overhead>,
     critical_path: String,
@@ -78,7 +81,7 @@ struct Seen {
     listen_ms: f64,
     report: datanode_client::proto::StartupReport,
     rss_mib: f64,
-    self_led: f64,
+    self_led: u64,
     unserved_seconds: f64,
 }
 
@@ -86,17 +89,14 @@ struct Seen {
 ///
 /// # Errors
 /// [`Failure`] when a node does not come up.
-pub async fn run(args: Args) -> Result<(), Failure> {
+pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let before = load_average();
     let mut rows = Vec::new();
     for partitions in &args.partitions {
         rows.extend(measure(*partitions, &args).await?);
     }
     let report = Report { rows, load_average: [before, load_average()] };
-    print!("{}", table(&report));
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    }
+    show(&report, args.json)?;
     Ok(())
 }
 
@@ -116,7 +116,7 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
     let mut cluster = Cluster::start(&config).await?;
     cluster.create_partitions(partitions, 3, || ()).await?;
     for id in 1..=NODES {
-        cluster.node_mut(id).set_load_delay(Duration::from_millis(args.load_delay_ms));
+        cluster.node_mut(id).set_environment(&[(LOAD_DELAY, &args.load_delay_ms.to_string())]);
     }
     let mut rows = Vec::new();
     for (mode, signal) in [("sigterm", Signal::Term), ("sigkill", Signal::Kill)] {
@@ -173,13 +173,13 @@ async fn cold(cluster: &mut Cluster) -> Result<Seen> {
 async fn see(cluster: &Cluster, id: u64, listening: Duration) -> Result<Seen> {
     let node = cluster.node(id);
     let admin = AdminClient::new([node.ports().admin.to_string()], ClientConfig::default())?;
-    let told = metrics::read(node.ports().admin).await?;
+    let told = scrape(node.ports().admin).await?;
     Ok(Seen {
         listen_ms: listening.as_secs_f64() * 1000.0,
         report: admin.startup().await?,
         rss_mib: node.pid().map_or(0.0, rss_mib),
-        self_led: told.sum("datanode_self_led_prelisten_total"),
-        unserved_seconds: told.sum("datanode_leader_unserved_seconds_total"),
+        self_led: told.self_led_prelisten,
+        unserved_seconds: told.leader_unserved_seconds,
     })
 }
 
@@ -204,13 +204,12 @@ async fn row(
     seen: Vec<Seen>,
 ) -> Result<Row> {
     let median = |of: &dyn Fn(&Seen) -> f64| Spread::of(seen.iter().map(of).collect()).median;
-    let stage = |stage: datanode_client::proto::Stage| {
+    let stage = |stage: Stage| {
         move |seen: &Seen| {
             let stage = seen.report.stages.iter().find(|told| told.stage == i32::from(stage));
             stage.map_or(0.0, |told| told.end_ms.unwrap_or(told.start_ms) - told.start_ms)
         }
     };
-    use datanode_client::proto::Stage;
     Ok(Row {
         partitions,
         mode,
@@ -230,10 +229,37 @@ async fn row(
     })
 }
 
-fn table(report: &Report) -> String {
+/// A table for people, and the last line for programs.
+fn show(report: &Report, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    rows(report).write(&mut out)?;
+    let [before, after] = report.load_average;
+    writeln!(out, "load average {before:.1} before, {after:.1} after")?;
+    for row in &report.rows {
+        writeln!(out, "{} {}: {}", row.partitions, row.mode, row.critical_path)?;
+    }
+    if json {
+        serde_json::to_writer(&mut out, report)?;
+        writeln!(out)?;
+    }
+    out.flush()
+}
+
+fn rows(report: &Report) -> Rows {
     let mut rows = Rows::new(&[
-        ">PARTITIONS", "START", ">LISTEN MS", ">MIN", ">MAX", ">LOAD", ">CHECK", ">ELECT", ">RSS MIB",
-        "LEADERS", ">SELF-LED", ">UNSERVED S", ">GATE",
+        ">PARTITIONS",
+        "START",
+        ">LISTEN MS",
+        ">MIN",
+        ">MAX",
+        ">LOAD",
+        ">CHECK",
+        ">ELECT",
+        ">RSS MIB",
+        "LEADERS",
+        ">SELF-LED",
+        ">UNSERVED S",
+        ">GATE",
     ]);
     let ms = |value: f64| format!("{value:.0}");
     for row in &report.rows {
@@ -249,17 +275,12 @@ fn table(report: &Report) -> String {
             ms(row.elect_ms),
             ms(row.rss_mib),
             leaders.join("/"),
-            ms(row.self_led_prelisten),
+            row.self_led_prelisten.to_string(),
             format!("{:.2}", row.leader_unserved_seconds),
             row.gate_overhead_ratio.map_or_else(String::new, |r| format!("{:+.1} %", r * 100.0)),
         ]);
     }
-    let [before, after] = report.load_average;
-    let mut text = format!("{}\nload average {before:.1} before, {after:.1} after\n", rows.render());
-    for row in &report.rows {
-        text.push_str(&format!("{} {}: {}\n", row.partitions, row.mode, row.critical_path));
-    }
-    text
+    rows
 }
 
 /// Resident memory of a process.
@@ -287,10 +308,6 @@ impl Drop for TempDir {
 
 fn tempfile_dir() -> Result<TempDir> {
     let dir = std::env::temp_dir().join(format!("datanode-trial-{}", uuid::Uuid::now_v7()));
-    std::fs::create_dir_all(&dir).with_context(|| show(&dir))?;
+    std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     Ok(TempDir(dir))
-}
-
-fn show(path: &Path) -> String {
-    format!("make {}", path.display())
 }

@@ -31,10 +31,18 @@ async fn three_nodes_started_at_once_come_up_with_leaders_spread_and_nothing_los
         }
         let took = nodes.start(&ALL).await;
         let leaders = nodes.cluster.leaders().await.unwrap();
-        let led: Vec<u64> = leaders.iter().map(|(_, led)| *led).collect();
-        assert_eq!(led.iter().sum::<u64>(), PARTITIONS, "one leader each: {leaders:?}");
-        let even = PARTITIONS / 3;
-        assert!(led.iter().all(|led| led.abs_diff(even) <= 1), "not spread: {leaders:?}");
+        println!("leaders at first: {leaders:?}");
+        let led: u64 = leaders.iter().map(|(_, led)| *led).sum();
+        assert_eq!(led, PARTITIONS, "one leader each: {leaders:?}");
+        // A node that was late has its leaderships back soon.
+        let even = |leaders: &[(u64, u64)]| {
+            leaders.iter().all(|(_, led)| led.abs_diff(PARTITIONS / 3) <= 1)
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        while !even(&nodes.cluster.leaders().await.unwrap()) {
+            assert!(Instant::now() < until, "not spread: {:?}", nodes.cluster.leaders().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         for id in ALL {
             nodes.check_through(id, &kept).await;
             let report = nodes.report(id);
@@ -82,7 +90,9 @@ async fn a_node_whose_peers_are_dead_opens_says_so_and_needs_no_restart_when_the
     let kept = nodes.fill(1000).await;
     nodes.terminate(&ALL).await;
     let waits = Duration::from_millis(1500);
-    nodes.cluster.node_mut(3).set_arguments(["--set", "startup.elect_timeout=1500ms"]);
+    let settings = ["startup.elect_timeout=1500ms", "limits.request_timeout=1s"];
+    let arguments = settings.iter().flat_map(|setting| ["--set", *setting]);
+    nodes.cluster.node_mut(3).set_arguments(arguments);
     let took = nodes.start(&[3]).await;
     assert!(took >= waits && took < Duration::from_secs(20), "took {took:?}");
     let pid = nodes.cluster.node(3).pid();
@@ -93,11 +103,13 @@ async fn a_node_whose_peers_are_dead_opens_says_so_and_needs_no_restart_when_the
     assert_eq!(units(&report, "waived"), all, "{report}");
     for unit in report["waived"].as_array().unwrap() {
         let reason = unit["reason"].as_str().unwrap();
-        assert!(reason.contains("waiting for node 1, 2"), "{unit}");
+        assert!(["1, 2", "2, 1"].iter().any(|nodes| reason.contains(nodes)), "{unit}");
     }
+    // The port takes connections a moment before the gate is open.
+    eventually("ready", || page(ports.admin, "/readyz").starts_with("HTTP/1.1 200")).await;
     let readyz = page(ports.admin, "/readyz?verbose");
     assert!(readyz.contains("waived: partition 7 in elect: no leader"), "{readyz}");
-    assert!(readyz.starts_with("HTTP/1.1 200"), "the port is open: {readyz}");
+    assert!(readyz.starts_with("HTTP/1.1 200"), "the gate is open: {readyz}");
 
     let mut once = Once::connect(ports.client).await;
     for one in &kept[..3] {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::node::{datanode, is_open};
-use crate::probe::{Once, PATIENCE, Whose, report};
+use crate::probe::{Once, PATIENCE, Whose, report, report_when};
 
 /// Elections that a test can wait for.
 const SETTINGS: [&str; 3] = [
@@ -148,7 +148,8 @@ impl Nodes {
         }
     }
 
-    /// Starts nodes, all at once, and waits until all listen.
+    /// Starts nodes, all at once, and waits until all listen and say so. Gives
+    /// the time until all listened.
     pub(crate) async fn start(&mut self, ids: &[u64]) -> Duration {
         let since = Instant::now();
         for &id in ids {
@@ -157,7 +158,12 @@ impl Nodes {
         for &id in ids {
             self.cluster.node_mut(id).wait_listening(PATIENCE).await.unwrap();
         }
-        since.elapsed()
+        let took = since.elapsed();
+        for &id in ids {
+            let admin = self.cluster.node(id).ports().admin;
+            report_when(admin, "it is ready", |report| report["ready"] == true);
+        }
+        took
     }
 
     /// Starts a node that must end by itself: its exit code, and the one line
@@ -238,6 +244,20 @@ pub(crate) fn json(arguments: &[&str]) -> Value {
     let ran = run(&[arguments, &["-o", "json"]].concat());
     assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.stderr);
     serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+/// Asks for a node as leader that must not be one: another may take over, or
+/// none.
+pub(crate) fn never_led_by(admins: &str, partition: &str, node: u64) {
+    let to = node.to_string();
+    let transfer = ["partition", "transfer-leader", partition, "--to", &to];
+    let ran = run(&[&transfer[..], &["--endpoints", admins, "-o", "json"]].concat());
+    if ran.code == 0 {
+        let moved: Value = serde_json::from_slice(&ran.stdout).unwrap();
+        assert_ne!(moved["leader_node_id"], node, "{moved}");
+    }
+    let shown = json(&["partition", "show", partition, "--endpoints", admins]);
+    assert_ne!(shown["leader_node_id"], node, "{shown}");
 }
 
 /// Waits until `what` holds.

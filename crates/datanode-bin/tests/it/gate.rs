@@ -86,8 +86,9 @@ async fn restart_slowly(nodes: &mut Nodes, kept: &[Kept], signal: Signal) {
     ] {
         assert_eq!(metric(ports.admin, name), 0, "{name} after {}", signal.name());
     }
+    let first = if ready < opened.at { "/readyz" } else { "the port" };
     println!(
-        "{}: refused {} times, {looks} looks at its peers, port and /readyz {apart:?} apart",
+        "{}: refused {} times, {looks} looks at its peers, {first} came {apart:?} first",
         signal.name(),
         opened.refused
     );

@@ -61,13 +61,13 @@ pub(crate) fn page(admin: SocketAddr, path: &str) -> String {
     http(admin, path).unwrap_or_else(|| panic!("{admin} does not answer"))
 }
 
-/// A counter of a node, summed up over its labels.
+/// A counter of a node, summed up over its labels; a part of one counts as one.
 pub(crate) fn metric(admin: SocketAddr, name: &str) -> u64 {
     let page = page(admin, "/metrics");
     let of = |line: &str| {
         let rest = line.strip_prefix(name)?;
         let value = if rest.starts_with('{') { rest.split_once("} ")?.1 } else { rest.trim() };
-        value.parse::<u64>().ok()
+        value.parse::<f64>().ok().map(|value| value.ceil() as u64)
     };
     let values: Vec<u64> = page.lines().filter_map(of).collect();
     assert!(!values.is_empty(), "no {name} in {page}");

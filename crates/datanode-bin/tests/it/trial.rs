@@ -35,7 +35,7 @@ fn check(arguments: &[&str], signal: &str) -> Value {
         assert_eq!(row["signal"], signal);
         assert!(row["reads"].as_u64() > Some(0) && row["writes"].as_u64() > Some(0), "{row}");
     }
-    assert!(report["checked"]["objects"].as_u64() > Some(12), "{said}");
+    assert!(report["checked"]["objects"].as_u64() >= Some(12), "{said}");
     assert_eq!(report["checked"]["partitions_compared"], 12, "{said}");
     report
 }
@@ -66,7 +66,7 @@ fn a_stock_python_client_does_not_notice_a_rolling_restart() {
     let python = &report["python"];
     assert_eq!(python["errors"], 0);
     assert!(python["ops"].as_u64() > Some(100), "{python}");
-    assert!(python["objects"].as_u64() > Some(12), "{python}");
+    assert!(python["objects"].as_u64() >= Some(12), "{python}");
 }
 
 #[test]

@@ -186,12 +186,12 @@ async fn the_rate_is_kept() {
     host.set_peers([(node(1), Serving)]);
     let mut seen = Vec::new();
     let began = Instant::now();
-    while spread(&cluster)[&1] < GROUPS as usize {
+    while spread(&cluster)[&1] < usize::try_from(GROUPS).unwrap() {
         assert!(began.elapsed() < Duration::from_secs(30), "{:?}", spread(&cluster));
         seen.push((began.elapsed(), spread(&cluster)[&1]));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    seen.push((began.elapsed(), GROUPS as usize));
+    seen.push((began.elapsed(), usize::try_from(GROUPS).unwrap()));
     for (at, count) in &seen {
         let within = seen.iter().filter(|(t, _)| *t >= *at && *t < *at + Duration::from_secs(1));
         let most = within.map(|(_, count)| *count).max().unwrap();

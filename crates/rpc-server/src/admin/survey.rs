@@ -45,7 +45,7 @@ impl Survey {
     pub(super) async fn find(replicas: &Replicas, id: PartitionId) -> Self {
         let context = replicas.context();
         let mut nodes = BTreeSet::from([context.node_id()]);
-        if let Some(route) = context.peers().find_route(id).await {
+        if let Ok(route) = context.peers().find_route(id).await {
             let told = route.replicas.iter().filter_map(|r| NodeId::new(r.node_id).ok());
             nodes.extend(told);
         }

@@ -13,7 +13,7 @@ use tonic::metadata::AsciiMetadataValue;
 use super::{Call, Hops, Intent, Lessons, NO_FORWARD, TRY_MIN};
 use crate::deadline::CallTime;
 use crate::limits;
-use crate::peer::PeerChannel;
+use crate::peer::{NoRoute, PeerChannel};
 use crate::status::Failure;
 
 /// Where a try of a call is made.
@@ -84,14 +84,14 @@ impl Call {
         let Some(host) = self.context.host() else { return Err(self.starting()) };
         match host.get(self.partition_id) {
             Some(partition) if self.hops == Hops::None => Ok(Place::Here(partition)),
-            Some(partition) => self.place_of_member(partition, intent, until, lessons),
+            Some(partition) => self.place_of_member(partition, intent, until, lessons).await,
             None if self.hops == Hops::None => Err(self.absent()),
             None => self.place_of_stranger(until, lessons).await,
         }
     }
 
     /// This node has a replica.
-    fn place_of_member(
+    async fn place_of_member(
         &self,
         partition: Partition,
         intent: Intent,
@@ -108,12 +108,16 @@ impl Call {
             return Ok(Place::There(remote));
         }
         let Some(unsound) = sound else { return Err(self.no_leader()) };
-        // A bad copy knows nothing of its group: any other replica knows more.
+        // A bad copy knows nothing of its group's leader: any other replica knows
+        // more. One that is not even there does not know its group.
         let status = partition.status();
         let others: Vec<NodeId> =
             status.membership.members.keys().copied().filter(|id| *id != us).collect();
-        self.one_of(&others, until, lessons)
-            .ok_or_else(|| Failure::of_propose(self.partition_id, &unsound))
+        let place = match self.one_of(&others, until, lessons) {
+            Some(place) => Ok(place),
+            None => self.place_of_stranger(until, lessons).await,
+        };
+        place.map_err(|_| Failure::of_propose(self.partition_id, &unsound))
     }
 
     /// This node has no replica: it goes by the route that its peers told.
@@ -124,7 +128,9 @@ impl Call {
             None => {
                 let found = self.context.peers().find_route(self.partition_id);
                 let found = tokio::time::timeout_at(until, found).await;
-                found.ok().flatten().ok_or_else(not_found)?
+                found
+                    .unwrap_or(Err(NoRoute::NobodyAnswers))
+                    .map_err(|why| Failure::no_route(self.partition_id, why))?
             }
         };
         let us = self.context.node_id();

@@ -17,7 +17,7 @@ use partition_types::{ClusterId, Incarnation, InvalidId, Member, NodeId, Partiti
 use tokio::sync::{Notify, watch};
 
 use super::channel;
-use super::find::Finder;
+use super::find::{Finder, NoRoute};
 use super::identity::{PeerChannel, Signature};
 use super::routes::RouteTable;
 use crate::config::ServerConfig;
@@ -345,10 +345,13 @@ impl PeerBook {
 
     /// The route of a partition; asks the reachable peers where it is unknown,
     /// once for many callers, and remembers the answer.
-    pub(crate) async fn find_route(&self, partition_id: PartitionId) -> Option<v1::Route> {
-        match self.route(partition_id) {
-            Some(route) => Some(route),
-            None => self.inner.finder.ask(self, partition_id).await,
+    ///
+    /// # Errors
+    /// [`NoRoute`].
+    pub(crate) async fn find_route(&self, id: PartitionId) -> Result<v1::Route, NoRoute> {
+        match self.route(id) {
+            Some(route) => Ok(route),
+            None => self.inner.finder.ask(self, id).await,
         }
     }
 

@@ -17,7 +17,16 @@ use super::identity::PeerChannel;
 /// is taken for unreachable.
 const ASK_TIMEOUT: Duration = Duration::from_millis(800);
 
-type Answer = Shared<BoxFuture<'static, Option<v1::Route>>>;
+type Answer = Shared<BoxFuture<'static, Result<v1::Route, NoRoute>>>;
+
+/// Why a route was not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoute {
+    /// No peer that answered knows the partition.
+    Unknown,
+    /// There are peers, and none of them answered, or would have this node.
+    NobodyAnswers,
+}
 
 /// The questions that are under way: many callers share one.
 #[derive(Default)]
@@ -26,12 +35,12 @@ pub(super) struct Finder {
 }
 
 impl Finder {
-    /// Asks every peer at once. `None`: none that answered knows.
+    /// Asks every peer at once.
     pub(super) async fn ask(
         &self,
         book: &PeerBook,
         partition_id: PartitionId,
-    ) -> Option<v1::Route> {
+    ) -> Result<v1::Route, NoRoute> {
         let answer = {
             let mut asking = self.asking.lock();
             let question = || ask_all(book.clone(), partition_id).boxed().shared();
@@ -46,24 +55,28 @@ impl Finder {
     }
 }
 
-async fn ask_all(book: PeerBook, partition_id: PartitionId) -> Option<v1::Route> {
+async fn ask_all(book: PeerBook, partition_id: PartitionId) -> Result<v1::Route, NoRoute> {
     let channels = book.node_ids().into_iter().filter_map(|node_id| book.forward_channel(node_id));
     let mut answers: FuturesUnordered<_> =
         channels.map(|channel| ask_one(channel, partition_id)).collect();
+    let mut no_route = if answers.is_empty() { NoRoute::Unknown } else { NoRoute::NobodyAnswers };
     while let Some(answer) = answers.next().await {
-        let Some(route) = answer else { continue };
+        let Some(known) = answer else { continue };
+        no_route = NoRoute::Unknown;
+        let Some(route) = known else { continue };
         let names_leader = route.leader_node_id != 0;
         book.learn_route(route);
         if names_leader {
             break;
         }
     }
-    book.route(partition_id)
+    book.route(partition_id).ok_or(no_route)
 }
 
-async fn ask_one(channel: PeerChannel, partition_id: PartitionId) -> Option<v1::Route> {
+/// What a peer knows; `None` when it does not answer.
+async fn ask_one(channel: PeerChannel, partition_id: PartitionId) -> Option<Option<v1::Route>> {
     let mut peer = PeerServiceClient::new(channel);
     let request = v1::FindRouteRequest { partition_id: partition_id.get() };
     let answer = tokio::time::timeout(ASK_TIMEOUT, peer.find_route(request)).await;
-    answer.ok()?.ok()?.into_inner().route
+    Some(answer.ok()?.ok()?.into_inner().route)
 }

@@ -42,6 +42,7 @@ use groups::HostGroups;
 
 pub(crate) use book::PeerBook;
 pub(crate) use channel::{message_len_max, server};
+pub(crate) use find::NoRoute;
 pub(crate) use identity::{Guard, PeerChannel};
 pub(crate) use keeper::{keep, stage_to_wire};
 pub(crate) use links::introduce;

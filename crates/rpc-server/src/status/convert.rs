@@ -5,6 +5,7 @@ use partition_types::{InvalidId, PartitionId, Reason, Rejection};
 use raft_glue::ProposeError;
 
 use super::Failure;
+use crate::peer::NoRoute;
 
 impl From<InvalidId> for Failure {
     fn from(invalid: InvalidId) -> Self {
@@ -72,6 +73,17 @@ impl Failure {
             _ => Self::new(Reason::Internal, message),
         }
         .with("partition_id", id)
+    }
+
+    /// Why a call finds no way to a partition.
+    pub(crate) fn no_route(id: PartitionId, why: NoRoute) -> Self {
+        match why {
+            NoRoute::Unknown => Self::partition_not_found(id),
+            NoRoute::NobodyAnswers => {
+                let message = format!("partition {id} is not here, and no other node answers");
+                Self::new(Reason::NodeUnreachable, message).with("partition_id", id)
+            }
+        }
     }
 
     /// No reachable node knows the partition.

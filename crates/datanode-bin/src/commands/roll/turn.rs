@@ -14,8 +14,11 @@ use crate::commands::words;
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// A node that goes down or comes up is asked with this much patience.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// Leaderships that have not moved for so long are where they stay.
+/// Leaderships that have not moved for so long are where they stay. The first one
+/// takes longer to come: the node must prove itself, longer if it was restarted
+/// just before.
 const STEADY: Duration = Duration::from_secs(5);
+const FIRST_WITHIN: Duration = Duration::from_secs(20);
 /// A token outlasts all steps of a turn, and not by much: it must end should this
 /// process die.
 const TTL_STEPS: u32 = 4;
@@ -209,7 +212,8 @@ impl Turn<'_> {
                 (last, since) = (Some(now), Instant::now());
                 self.show.note(self.at, &format!("leads {now} of {wanted}"));
             }
-            if now >= wanted || since.elapsed() >= STEADY || Instant::now() >= give_up {
+            let patience = if now == 0 { FIRST_WITHIN } else { STEADY };
+            if now >= wanted || since.elapsed() >= patience || Instant::now() >= give_up {
                 return Ok(now);
             }
             sleep(ASK_EVERY).await;

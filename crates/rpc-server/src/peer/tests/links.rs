@@ -5,6 +5,7 @@ use datanode_proto::v1::peer_service_client::PeerServiceClient;
 use tonic::Code;
 
 use super::*;
+use crate::peer::NoRoute;
 
 /// A peer that is back is to be noticed this soon. A busy machine may delay
 /// one try, but not all of them.
@@ -210,7 +211,11 @@ async fn a_route_nobody_told_is_asked_for() {
     assert!(b.context.peers().route(partition_id(10)).is_none());
     let askers = (0..20).map(|_| b.context.peers().find_route(partition_id(10)));
     let found = futures::future::join_all(askers).await;
-    assert!(found.iter().all(|found| found.as_ref() == Some(&route(10, 7, 1))));
+    assert!(found.iter().all(|found| found.as_ref() == Ok(&route(10, 7, 1))));
     assert!(b.context.peers().route(partition_id(10)).is_some(), "it is remembered");
-    assert!(b.context.peers().find_route(partition_id(11)).await.is_none());
+    let nowhere = b.context.peers().find_route(partition_id(11)).await;
+    assert_eq!(nowhere, Err(NoRoute::Unknown));
+    a.stop().await;
+    let nobody = b.context.peers().find_route(partition_id(11)).await;
+    assert_eq!(nobody, Err(NoRoute::NobodyAnswers));
 }
