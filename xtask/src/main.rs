@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod model;
+mod planted;
 mod roll;
 mod test;
 mod tidy;
@@ -34,6 +35,8 @@ enum Verb {
     Demo(demo::Args),
     /// Check the start-up protocol in every reachable state
     Model(model::Args),
+    /// Plant each known bug in a copy, and show that its test catches it
+    Planted(planted::Args),
     /// Restart every node in turn under load, and check what clients saw
     Roll(roll::Args),
     /// Run every test
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Model(args) => model::run(&args),
+        Verb::Planted(args) => planted::run(&args),
         Verb::Roll(args) => roll::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Tidy => tidy::run(),

@@ -64,7 +64,10 @@ fn is_caught(tree: &Path, bug: &Bug) -> Result<bool> {
     let sound = fs::read_to_string(&file).with_context(|| format!("read {}", bug.file))?;
     match sound.matches(bug.sound).count() {
         1 => {}
-        n => bail!("{} has {n} times what the bug replaces; update xtask/src/planted/bug.rs", bug.file),
+        n => bail!(
+            "{} has {n} times what the bug replaces; update xtask/src/planted/bug.rs",
+            bug.file
+        ),
     }
     if !passes(tree, bug)? {
         bail!("`{}` fails without the bug, too", bug.test);
@@ -76,9 +79,9 @@ fn is_caught(tree: &Path, bug: &Bug) -> Result<bool> {
 }
 
 fn passes(tree: &Path, bug: &Bug) -> Result<bool> {
-    let which = format!("package({}) and test(={})", bug.package, bug.test);
-    let mut command = cargo::cargo(["nextest", "run", "--workspace", "--no-fail-fast", "-E"]);
-    command.arg(which).current_dir(tree).stdin(Stdio::null());
+    let which = format!("test(={})", bug.test);
+    let mut command = cargo::cargo(["nextest", "run", "--package", bug.package, "-E", &which]);
+    command.current_dir(tree).stdin(Stdio::null());
     let output = command.output().with_context(|| format!("start `{}`", tool::show(&command)))?;
     let said = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {

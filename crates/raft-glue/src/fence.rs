@@ -14,7 +14,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use metrics::Counter;
 use startup_gate::CampaignRight;
 
 use crate::metric::Suppressed;
@@ -77,18 +76,8 @@ impl Fence {
     pub(crate) fn pass(&self, path: Path) -> bool {
         let pass = self.state().pass();
         if pass == Pass::Leaked {
-            self.counter(path).increment(1);
+            self.suppressed.hold_back(path);
         }
         pass.is_free()
-    }
-
-    fn counter(&self, path: Path) -> &Counter {
-        match path {
-            Path::Vote => &self.suppressed.vote,
-            Path::PreVote => &self.suppressed.pre_vote,
-            Path::Transfer => &self.suppressed.transfer,
-            Path::Trigger => &self.suppressed.trigger,
-            Path::Initialize => &self.suppressed.initialize,
-        }
     }
 }

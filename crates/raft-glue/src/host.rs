@@ -325,6 +325,13 @@ impl PartitionHost {
         }
     }
 
+    /// How often the fences of this node held back an election that came by
+    /// `path`. A vote or pre-vote here means that a path above it leaked.
+    #[must_use]
+    pub fn suppressed_elections(&self, path: Path) -> u64 {
+        self.shared.metrics.suppressed.count(path)
+    }
+
     /// How long partitions were led by this node while its client port was
     /// closed, added up over the partitions, up to now. It never shrinks.
     #[must_use]

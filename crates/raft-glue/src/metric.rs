@@ -1,6 +1,11 @@
 //! The names of this crate's metrics, and their handles.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+
+use crate::protocol::Path;
 
 /// Times that the fence held back an election: a path above it leaked. Label `path`.
 pub const ELECTION_FENCE_SUPPRESSED: &str = "datanode_election_fence_suppressed_total";
@@ -36,14 +41,33 @@ pub(crate) struct Metrics {
     pub(crate) proposals: Proposals,
 }
 
-/// One counter a path to leadership.
+/// Elections held back, by the path that led to them. All clones count together.
 #[derive(Clone)]
-pub(crate) struct Suppressed {
-    pub(crate) vote: Counter,
-    pub(crate) pre_vote: Counter,
-    pub(crate) transfer: Counter,
-    pub(crate) trigger: Counter,
-    pub(crate) initialize: Counter,
+pub(crate) struct Suppressed(Arc<[Held; Path::ALL.len()]>);
+
+/// A counter for Prometheus and one that can be read.
+struct Held {
+    told: Counter,
+    count: AtomicU64,
+}
+
+impl Suppressed {
+    fn new() -> Self {
+        Self(Arc::new(Path::ALL.map(|path| Held {
+            told: counter!(ELECTION_FENCE_SUPPRESSED, "path" => path.as_str()),
+            count: AtomicU64::new(0),
+        })))
+    }
+
+    pub(crate) fn hold_back(&self, path: Path) {
+        let held = &self.0[path as usize];
+        held.told.increment(1);
+        held.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self, path: Path) -> u64 {
+        self.0[path as usize].count.load(Ordering::Relaxed)
+    }
 }
 
 /// One counter an outcome.
@@ -64,16 +88,9 @@ impl Metrics {
         describe_gauge!(PARTITION_LEADERS, "Partitions led by this node");
         describe_gauge!(RAFT_APPLY_LAG, "Most entries that a replica is behind in applying");
         describe_counter!(RAFT_PROPOSALS, "Commands proposed on this node");
-        let suppressed = |path: &'static str| counter!(ELECTION_FENCE_SUPPRESSED, "path" => path);
         let proposals = |outcome: &'static str| counter!(RAFT_PROPOSALS, "outcome" => outcome);
         Self {
-            suppressed: Suppressed {
-                vote: suppressed("vote"),
-                pre_vote: suppressed("pre_vote"),
-                transfer: suppressed("transfer"),
-                trigger: suppressed("trigger"),
-                initialize: suppressed("initialize"),
-            },
+            suppressed: Suppressed::new(),
             self_led_prelisten: counter!(SELF_LED_PRELISTEN),
             handed_back: counter!(LEADERS_HANDED_BACK),
             partition_leaders: gauge!(PARTITION_LEADERS),

@@ -29,6 +29,24 @@ pub enum Path {
     Initialize,
 }
 
+impl Path {
+    /// All of them, in their order.
+    pub const ALL: [Self; 5] =
+        [Self::Vote, Self::PreVote, Self::Transfer, Self::Trigger, Self::Initialize];
+
+    /// Its word in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Vote => "vote",
+            Self::PreVote => "pre_vote",
+            Self::Transfer => "transfer",
+            Self::Trigger => "trigger",
+            Self::Initialize => "initialize",
+        }
+    }
+}
+
 /// What the fence says to an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pass {

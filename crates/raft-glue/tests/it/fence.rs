@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use partition_types::Vote;
-use raft_glue::{CreateError, PartitionHost, RaftReply, RaftRequest, ReplicaState};
+use raft_glue::protocol::Path;
+use raft_glue::{CreateError, PartitionHost, RaftReply, RaftRequest, ReplicaState, Role};
 use startup_gate::{NodeFault, NotConfirmed, UnitSpec};
 
 use crate::cluster::{Cluster, ELECTION, eventually, gate, load_one, node, partition, write};
@@ -22,8 +23,42 @@ async fn load_only(cluster: &Cluster, id: u64) -> (partition_store::Store, Parti
     (store, host)
 }
 
+/// Long enough for every timer to fire.
+async fn wait_for_timers() {
+    tokio::time::sleep(ELECTION.1 * 3).await;
+}
+
+/// No election came as far as the network adapter: no path above it leaked.
+fn assert_no_leak(host: &PartitionHost) {
+    for path in [Path::Vote, Path::PreVote] {
+        assert_eq!(host.suppressed_elections(path), 0, "{}", path.as_str());
+    }
+}
+
+/// Path 1, the election timer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sole_voter_does_not_lead_again_by_itself() {
+async fn no_timer_fires_behind_the_fence() {
+    let mut cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    for id in 1..=3 {
+        cluster.stop(id).await;
+    }
+    // It followed when it stopped, and hears of nobody.
+    let (store, host) = load_only(&cluster, 3).await;
+    let replica = host.get(id).unwrap();
+    let term = replica.status().term;
+    wait_for_timers().await;
+    assert_eq!(replica.status().role, Role::Follower);
+    assert_eq!(replica.status().term, term);
+    assert_eq!(cluster.net.votes_of(node(3)), 0);
+    assert_no_leak(&host);
+    drop(replica);
+    cluster.close(3, store, host).await;
+}
+
+/// Path 2, a leadership restored from the vote on disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_leadership_is_restored_from_the_vote_on_disk() {
     let mut cluster = Cluster::start(1).await;
     let id = cluster.create(1, &[1]).await;
     let extent = write(&cluster, id, b"x").await;
@@ -33,12 +68,9 @@ async fn a_sole_voter_does_not_lead_again_by_itself() {
     let (store, host) = load_only(&cluster, 1).await;
     let replica = host.get(id).unwrap();
     assert_eq!(replica.status().state, ReplicaState::Fenced);
-    host.campaign(id).await;
-    tokio::time::sleep(ELECTION.1 * 2).await;
+    wait_for_timers().await;
     assert!(!replica.is_leader());
     assert_eq!(replica.leader(), None);
-    assert!(host.confirm_leader(id).await.is_err());
-    assert!(!replica.is_leader());
     drop(replica);
     cluster.close(1, store, host).await;
 
@@ -46,33 +78,58 @@ async fn a_sole_voter_does_not_lead_again_by_itself() {
     assert_eq!(crate::cluster::read(&cluster.replica(1, id), extent).await, b"x");
 }
 
+/// Path 3, a leader that wants this replica to take over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fenced_replica_votes_and_appends_and_takes_nothing_over() {
+async fn a_fenced_replica_takes_nothing_over() {
     let mut cluster = Cluster::start(3).await;
     let id = cluster.create(1, &[1, 2, 3]).await;
     cluster.stop(3).await;
     let (store, host) = load_only(&cluster, 3).await;
     let replica = host.get(id).unwrap();
-    let before = cluster.net.votes_of(node(3));
+    let refused = cluster.replica(1, id).transfer_leader(node(3)).await;
+    assert!(refused.is_err() || refused.as_ref().is_ok_and(|to| *to == node(2)), "{refused:?}");
 
+    // Ordered all the same.
+    let leader = cluster.await_leader(id, &[1, 2]).await;
+    let status = cluster.replica(leader, id).status();
+    let from = Vote { term: status.term, voted_for: Some(node(leader)), committed: true };
+    let order = RaftRequest::Transfer { from, to: node(3), last: status.last };
+    let answer = host.handle(node(leader), id, order).await.unwrap();
+    assert!(matches!(answer, RaftReply::Transfer { accepted: false, .. }), "{answer:?}");
+    assert_eq!(host.suppressed_elections(Path::Transfer), 1);
+    tokio::time::sleep(ELECTION.0).await;
+    assert!(!replica.is_leader());
+    assert_no_leak(&host);
+    drop(replica);
+    cluster.close(3, store, host).await;
+}
+
+/// Path 4, an election that the host itself wants.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fenced_replica_does_not_campaign_when_it_is_told_to() {
+    let mut cluster = Cluster::start(1).await;
+    let id = cluster.create(1, &[1]).await;
+    cluster.stop(1).await;
+    let (store, host) = load_only(&cluster, 1).await;
+    let replica = host.get(id).unwrap();
+    host.campaign(id).await;
+    assert!(host.confirm_leader(id).await.is_err());
+    assert!(host.suppressed_elections(Path::Trigger) > 0);
+    assert!(!replica.is_leader());
+    drop(replica);
+    cluster.close(1, store, host).await;
+}
+
+/// What the fence leaves open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fenced_replica_votes_and_appends() {
+    let mut cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    cluster.stop(3).await;
+    let (store, host) = load_only(&cluster, 3).await;
     // Appends: with node 2 away, a write needs it.
     cluster.net.isolate(node(2));
     write(&cluster, id, b"with the fenced one").await;
-    // Inbound transfer: told to, it does not.
-    let refused = cluster.replica(1, id).transfer_leader(node(3)).await;
-    assert!(refused.is_err(), "{refused:?}");
-    let leader = cluster.replica(1, id).status();
-    let from = Vote { term: leader.term, voted_for: Some(node(1)), committed: true };
-    let order = RaftRequest::Transfer { from, to: node(3), last: leader.last };
-    let refused = host.handle(node(1), id, order).await.unwrap();
-    assert!(matches!(refused, RaftReply::Transfer { accepted: false, .. }), "{refused:?}");
-    // Trigger and timer: with both others gone, it stays a follower.
-    cluster.net.isolate(node(3));
-    host.campaign(id).await;
-    tokio::time::sleep(ELECTION.1 * 2).await;
-    assert!(!replica.is_leader());
-    assert_eq!(cluster.net.votes_of(node(3)), before, "it asked for votes");
-
     // Votes: it makes node 2 leader when node 1 is away.
     cluster.net.heal();
     eventually("node 2 to catch up", || async { cluster.replica(2, id).read_barrier().await.ok() })
@@ -80,10 +137,10 @@ async fn a_fenced_replica_votes_and_appends_and_takes_nothing_over() {
     cluster.net.isolate(node(1));
     assert_eq!(cluster.await_other_leader(id, &[2], 1).await, 2);
     cluster.net.heal();
-    drop(replica);
     cluster.close(3, store, host).await;
 }
 
+/// Path 5, the first membership of a group.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_is_not_initialised_behind_the_fence() {
     let mut cluster = Cluster::start(1).await;
