@@ -133,11 +133,11 @@ impl Recorder {
         let took_us = self.now_us() - began_us;
         let ok = result.is_ok();
         self.add(Op { began_us, took_us, partition_id, kind, who: Who::Own, ok });
-        result
-            .map_err(|error| {
-                self.error(format!("{kind:?} partition {partition_id}: {error} ({took_us} µs)"))
-            })
-            .ok()
+        if let Err(error) = &result {
+            let took_ms = took_us / 1000;
+            self.error(format!("{kind:?} partition {partition_id}: {error} ({took_ms} ms)"));
+        }
+        result.ok()
     }
 
     pub(super) fn add(&self, op: Op) {
