@@ -9,7 +9,8 @@ its own reads: a read must return at least the last version acknowledged before
 it began. Lines on stdout, for the trial that started it:
 
   ready                              its objects are laid out, the load runs
-  op KIND BEGAN_US TOOK_US ok|error  one request; times since the epoch
+  op KIND PARTITION BEGAN_US TOOK_US ok|error
+                                     one request; times since the epoch
   error|stale|lost|wrong WORDS       a fault
   done OBJECTS READS                 after stdin was closed: what was read back
 """
@@ -168,7 +169,7 @@ class Load:
         self.objects = []  # append and index only: safe under the GIL
         self.registers = []
 
-    def timed(self, kind, action):
+    def timed(self, kind, partition, action):
         """Runs one request and reports it; None after an error."""
         began = (time.time_ns() - self.epoch_ns) // 1000
         start = time.perf_counter_ns()
@@ -178,14 +179,14 @@ class Load:
         except grpc.RpcError as error:
             outcome = "error"
             took_ms = (time.perf_counter_ns() - start) / 1e6
-            text = f"python {kind}: {error.code().name} {error.details()} ({took_ms:.0f} ms)"
+            text = f"python {kind} partition {partition}: {error.code().name} {error.details()} ({took_ms:.0f} ms)"
             say("error", " ".join(text.split()))
-        say("op", kind, began, (time.perf_counter_ns() - start) // 1000, outcome)
+        say("op", kind, partition, began, (time.perf_counter_ns() - start) // 1000, outcome)
         return result
 
     def change(self, kind, method, **fields):
         fields["request_id"] = uuid.uuid4().bytes
-        return self.timed(kind, lambda: self.call(method, **fields))
+        return self.timed(kind, fields["partition_id"], lambda: self.call(method, **fields))
 
     def lay_out(self, partition):
         made = self.call("CreateExtent", partition_id=partition, request_id=uuid.uuid4().bytes)
@@ -256,7 +257,7 @@ class Load:
             register.raise_floor(version)
 
     def read(self, thing):
-        fault = self.timed("read", lambda: thing.read(self.call))
+        fault = self.timed("read", thing.partition, lambda: thing.read(self.call))
         if fault:
             say(*fault)
 
@@ -264,13 +265,17 @@ class Load:
         """Reads everything through every node."""
         everything, reads, blamed = self.registers + self.objects, 0, set()
         for address in addresses:
+            deaf = set()  # Once is enough, with a time-out each.
             with grpc.insecure_channel(address, OPTIONS) as channel:
                 call = service.bind(channel)
                 for thing in everything:
+                    if thing.partition in deaf:
+                        continue
                     reads += 1
                     try:
                         fault = thing.read(call)
                     except grpc.RpcError as error:
+                        deaf.add(thing.partition)
                         say("error", f"python read back {thing} through {address}:",
                             " ".join(f"{error.code().name} {error.details()}".split()))
                         continue

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::record::{Op, micros};
+use super::record::{Kind, Op, Who, micros};
 
 /// Throughput is counted in windows of this length, so that a baseline and
 /// restarts of any length compare.
@@ -74,6 +74,35 @@ pub(super) fn ms(us: u64) -> f64 {
     us as f64 / 1e3
 }
 
+/// A request that took long.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Slow {
+    /// When it began, in seconds since the plot's beginning.
+    pub(super) at_s: f64,
+    pub(super) took_ms: f64,
+    pub(super) kind: Kind,
+    pub(super) who: Who,
+    pub(super) partition: u64,
+}
+
+/// The slowest requests, the slowest one first; not more than `count`.
+pub(super) fn slowest<'a>(
+    ops: impl IntoIterator<Item = &'a Op>,
+    epoch_us: u64,
+    count: usize,
+) -> Vec<Slow> {
+    let mut ops: Vec<&Op> = ops.into_iter().collect();
+    ops.sort_by_key(|op| std::cmp::Reverse(op.took_us));
+    let slow = |op: &&Op| Slow {
+        at_s: ms(op.began_us.saturating_sub(epoch_us)) / 1e3,
+        took_ms: ms(op.took_us),
+        kind: op.kind,
+        who: op.who,
+        partition: op.partition_id.get(),
+    };
+    ops.iter().take(count).map(slow).collect()
+}
+
 /// Requests that ended well, in windows of one second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub(super) struct Throughput {
@@ -113,12 +142,14 @@ impl Throughput {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{Kind, Who};
+    use datanode_client::PartitionId;
+
     use super::*;
 
     fn op(began_ms: u64, took_ms: u64) -> Op {
         let (began_us, took_us) = (began_ms * 1000, took_ms * 1000);
-        Op { began_us, took_us, kind: Kind::Read, who: Who::Own, ok: true }
+        let partition_id = PartitionId::new(1).unwrap();
+        Op { began_us, took_us, partition_id, kind: Kind::Read, who: Who::Own, ok: true }
     }
 
     fn span(start_ms: u64, end_ms: u64) -> Span {
@@ -135,6 +166,8 @@ mod tests {
         let ops: Vec<_> = (1..=10).map(|took| op(0, took)).collect();
         let latency = Latency::of(&ops);
         assert_eq!((latency.ops, latency.p50_ms, latency.max_ms), (10, 5.0, 10.0));
+        let slowest: Vec<_> = slowest(&ops, 0, 2).iter().map(|slow| slow.took_ms).collect();
+        assert_eq!(slowest, [10.0, 9.0]);
     }
 
     #[test]

@@ -31,16 +31,6 @@ impl fmt::Display for Place {
     }
 }
 
-/// A partition, where there is no extent yet.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Anywhere(pub(super) PartitionId);
-
-impl fmt::Display for Anywhere {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "partition {}", self.0)
-    }
-}
-
 /// How much must be there and how much may be.
 #[derive(Debug, Default)]
 struct Bounds {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::content::{self, BLOCK_LEN_BYTES};
-use super::ledger::{Anywhere, Journal, Ledger, Object, Place, Register, Whole};
+use super::ledger::{Journal, Ledger, Object, Place, Register, Whole};
 use super::record::{Broken, Kind, Recorder};
 use crate::demo::chance::Chance;
 
@@ -124,7 +124,7 @@ impl Worker {
         let partition_id = self.some_partition();
         let (seed, len) = (self.chance.next(), self.some_len(PUT_LEN_MAX));
         let put = self.shared.client.put(partition_id, content::sequence(seed, 0, len));
-        let put = self.shared.recorder.time(Kind::Put, Anywhere(partition_id), put);
+        let put = self.shared.recorder.time(Kind::Put, partition_id, put);
         if let Some(stored) = put.await {
             let place = Place { partition_id, extent_id: stored.extent_id };
             self.shared.ledger.add_whole(Whole { place, seed, len });
@@ -140,7 +140,7 @@ impl Worker {
         };
         let Place { partition_id, extent_id } = journal.place;
         let append = self.shared.client.append(partition_id, extent_id, bytes);
-        let written = self.shared.recorder.time(Kind::Append, journal.place, append).await;
+        let written = self.shared.recorder.time(Kind::Append, partition_id, append).await;
         let Some(written) = written else { return };
         if let Err(broken) = journal.acknowledged(offset, written.offset, len) {
             self.shared.recorder.broken(broken);
@@ -156,7 +156,7 @@ impl Worker {
         if self.journal.is_none() {
             let partition_id = self.some_partition();
             let create = self.shared.client.create(partition_id);
-            let create = self.shared.recorder.time(Kind::Create, Anywhere(partition_id), create);
+            let create = self.shared.recorder.time(Kind::Create, partition_id, create);
             let extent_id = create.await?;
             let place = Place { partition_id, extent_id };
             let journal = Arc::new(Journal::new(place, self.chance.next()));
@@ -178,7 +178,7 @@ impl Worker {
         let Some((version, block)) = register.next() else { return };
         let Place { partition_id, extent_id } = register.place;
         let write = self.shared.client.write(partition_id, extent_id, 0, block);
-        if self.shared.recorder.time(Kind::Write, register.place, write).await.is_some() {
+        if self.shared.recorder.time(Kind::Write, partition_id, write).await.is_some() {
             register.acknowledged(version);
         }
     }
@@ -199,7 +199,8 @@ impl Worker {
         if let Some(object) = object {
             let Shared { recorder, client, .. } = &self.shared;
             let read = read(client, &object, Consistency::Linearizable);
-            if let Some(Err(broken)) = recorder.time(Kind::Read, object.place(), read).await {
+            let partition_id = object.place().partition_id;
+            if let Some(Err(broken)) = recorder.time(Kind::Read, partition_id, read).await {
                 recorder.broken(broken);
             }
         }

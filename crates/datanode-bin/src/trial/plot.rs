@@ -204,6 +204,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use datanode_client::PartitionId;
+
     use super::super::record::{Kind, Who};
     use super::*;
 
@@ -211,7 +213,8 @@ mod tests {
     fn draws_every_window_and_breaks_the_line_where_nothing_ended() {
         let op = |ended_ms: u64, took_ms: u64| {
             let (began_us, took_us) = ((ended_ms - took_ms) * 1000, took_ms * 1000);
-            Op { began_us, took_us, kind: Kind::Read, who: Who::Own, ok: true }
+            let partition_id = PartitionId::new(1).unwrap();
+            Op { began_us, took_us, partition_id, kind: Kind::Read, who: Who::Own, ok: true }
         };
         // Every 100 ms, but nothing between 2 and 3 s.
         let times = (1..50).map(|n| 1000 + n * 100).filter(|at| !(2000..3000).contains(at));

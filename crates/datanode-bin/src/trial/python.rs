@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use datanode_client::PartitionId;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -168,13 +169,14 @@ fn parse_op(text: &str) -> Option<Op> {
         "read" => Kind::Read,
         _ => return None,
     };
+    let partition_id = PartitionId::new(words.next()?.parse().ok()?).ok()?;
     let (began_us, took_us) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let ok = match words.next()? {
         "ok" => true,
         "error" => false,
         _ => return None,
     };
-    Some(Op { began_us, took_us, kind, who: Who::Python, ok })
+    Some(Op { began_us, took_us, partition_id, kind, who: Who::Python, ok })
 }
 
 fn parse_done(figures: &str) -> anyhow::Result<Done> {
@@ -191,14 +193,28 @@ mod tests {
 
     #[test]
     fn understands_the_lines_of_the_script() {
-        let op = Op { began_us: 5, took_us: 70, kind: Kind::Put, who: Who::Python, ok: false };
-        assert_eq!(parse("op put 5 70 error"), Some(Said::Op(op)));
+        let op = Op {
+            began_us: 5,
+            took_us: 70,
+            partition_id: PartitionId::new(3).unwrap(),
+            kind: Kind::Put,
+            who: Who::Python,
+            ok: false,
+        };
+        assert_eq!(parse("op put 3 5 70 error"), Some(Said::Op(op)));
         assert_eq!(parse("ready"), Some(Said::Ready));
         let stale = Said::Broken(Broken::Stale("register: 3 after 4".into()));
         assert_eq!(parse("stale register: 3 after 4"), Some(stale));
         assert_eq!(parse("error it broke"), Some(Said::Error("it broke".into())));
-        for nonsense in ["", "op", "op put 5 70", "op put x 70 ok", "op fly 5 70 ok", "Traceback x"]
-        {
+        for nonsense in [
+            "",
+            "op",
+            "op put 3 5 70",
+            "op put 3 x 70 ok",
+            "op fly 3 5 70 ok",
+            "op put 0 5 70 ok",
+            "Traceback",
+        ] {
             assert_eq!(parse(nonsense), None, "{nonsense:?}");
         }
         assert_eq!(parse_done("12 36").unwrap(), Done { objects: 12, reads: 36 });

@@ -5,11 +5,15 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
+use datanode_client::PartitionId;
+use serde::Serialize;
+
 /// How many faults are told in words.
 const TOLD_MAX: usize = 10;
 
 /// What a request does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
     Create,
     Put,
@@ -19,7 +23,8 @@ pub(super) enum Kind {
 }
 
 /// Who made it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Who {
     /// Our own client.
     Own,
@@ -32,6 +37,7 @@ pub(super) enum Who {
 pub(super) struct Op {
     pub(super) began_us: u64,
     pub(super) took_us: u64,
+    pub(super) partition_id: PartitionId,
     pub(super) kind: Kind,
     pub(super) who: Who,
     pub(super) ok: bool,
@@ -119,15 +125,19 @@ impl Recorder {
     pub(super) async fn time<T, E: fmt::Display>(
         &self,
         kind: Kind,
-        what: impl fmt::Display,
+        partition_id: PartitionId,
         request: impl Future<Output = Result<T, E>>,
     ) -> Option<T> {
         let began_us = self.now_us();
         let result = request.await;
         let took_us = self.now_us() - began_us;
         let ok = result.is_ok();
-        self.add(Op { began_us, took_us, kind, who: Who::Own, ok });
-        result.map_err(|error| self.error(format!("{kind:?} {what}: {error} ({took_us} µs)"))).ok()
+        self.add(Op { began_us, took_us, partition_id, kind, who: Who::Own, ok });
+        if let Err(error) = &result {
+            let took_ms = took_us / 1000;
+            self.error(format!("{kind:?} partition {partition_id}: {error} ({took_ms} ms)"));
+        }
+        result.ok()
     }
 
     pub(super) fn add(&self, op: Op) {
@@ -181,13 +191,13 @@ mod tests {
 
     #[tokio::test]
     async fn takes_down_requests_and_faults() {
-        let recorder = Recorder::new();
+        let (recorder, partition_id) = (Recorder::new(), PartitionId::new(1).unwrap());
         let slow = async {
             tokio::time::sleep(Duration::from_millis(30)).await;
             Ok::<_, &str>(7)
         };
-        assert_eq!(recorder.time(Kind::Read, "it", slow).await, Some(7));
-        let failed = recorder.time(Kind::Put, "it", async { Err::<(), _>("no") }).await;
+        assert_eq!(recorder.time(Kind::Read, partition_id, slow).await, Some(7));
+        let failed = recorder.time(Kind::Put, partition_id, async { Err::<(), _>("no") }).await;
         assert_eq!(failed, None);
         recorder.broken(Broken::Stale("old".into()));
         recorder.broken(Broken::Stale("gone".into()).for_good());

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::check::Checked;
 use super::churn::Churned;
-use super::figures::{Latency, Throughput};
+use super::figures::{Latency, Slow, Throughput};
 use super::python::Done;
 use crate::output::{Rows, millis};
 use crate::{Exit, Failure};
@@ -15,6 +15,9 @@ use crate::{Exit, Failure};
 /// A restart under fewer requests than this, or without a read or a write of
 /// each kind of client, proves nothing.
 const OPS_MIN: u64 = 20;
+
+/// So many of the slowest requests are shown to people.
+const SLOW_SHOWN: usize = 3;
 
 /// Everything that is told at the end.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -52,6 +55,8 @@ pub(super) struct Report {
     pub(super) snapshots_installed: Option<u64>,
     pub(super) checked: Checked,
     pub(super) bounds: Vec<Bound>,
+    /// The slowest requests while nodes were restarted.
+    pub(super) slowest: Vec<Slow>,
     /// The first few faults, in words.
     pub(super) faults: Vec<String>,
     /// How many restarts were asked for.
@@ -192,6 +197,13 @@ impl Report {
         )?;
         self.print_restarts(&mut out)?;
         self.print_latencies(&mut out)?;
+        for slow in self.slowest.iter().take(SLOW_SHOWN) {
+            let Slow { at_s, took_ms, kind, who, partition } = slow;
+            writeln!(
+                out,
+                "slow: {took_ms:.0} ms, {who:?} {kind:?} of partition {partition} at {at_s:.2} s"
+            )?;
+        }
         let Throughputs { baseline, restarts } = self.throughput;
         for (name, rate) in [("before", baseline), ("restarts", restarts)] {
             let Throughput { windows, mean, min, median, max } = rate;

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::addresses::Addresses;
 use super::check::{self, Checked};
 use super::churn::{Churn, Churned};
-use super::figures::{Latency, Span, Throughput, ms};
+use super::figures::{self, Latency, Span, Throughput, ms};
 use super::ledger::Ledger;
 use super::load::{self, Load, Shared};
 use super::plant::Plant;
@@ -38,6 +38,8 @@ const MAX_MS: f64 = 250.0;
 /// Likewise where nodes are killed: the election time-out (at most 4 s, unless
 /// set otherwise) and a second for what comes after it.
 const MAX_KILLED_MS: f64 = 5000.0;
+/// How many of the slowest requests are named.
+const SLOWEST: usize = 20;
 /// The throughput that a roll may cost.
 const LOSS_RATIO: f64 = 0.06;
 
@@ -334,8 +336,9 @@ impl<'a> Trial<'a> {
         let whole = Span { start_us: outcome.baseline.start_us, end_us };
         self.draw(&ops, whole, restarts)?;
         let measured = || ops.iter().filter(|op| whole.touches(op));
-        let during_restarts =
-            Latency::of(ops.iter().filter(|op| phases().any(|phase| phase.touches(op))));
+        let on_their_way = || ops.iter().filter(|op| phases().any(|phase| phase.touches(op)));
+        let during_restarts = Latency::of(on_their_way());
+        let slowest = figures::slowest(on_their_way(), whole.start_us, SLOWEST);
         let throughput = Throughputs {
             baseline: Throughput::of(&ops, [outcome.baseline]),
             restarts: Throughput::of(&ops, phases()),
@@ -376,6 +379,7 @@ impl<'a> Trial<'a> {
                 Bound::at_most("max_ms", args.max_ms(), max_ms),
                 Bound::below("loss_ratio", LOSS_RATIO, loss_ratio),
             ],
+            slowest,
             faults: faults.told,
             restarts_wanted: args.rounds * outcome.spread_before.len() as u64,
         })

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use datanode_client::{AdminClient, Client, ClientConfig, PartitionId};
 
 use super::content::sequence;
-use super::ledger::{Anywhere, Ledger, Place, Whole};
+use super::ledger::{Ledger, Place, Whole};
 use super::record::{Kind, Recorder};
 use crate::cluster::Cluster;
 
@@ -18,7 +18,7 @@ use crate::cluster::Cluster;
 const PARTITIONS_MAX: usize = 8;
 /// What each of them is written meanwhile.
 const EXTENTS: u64 = 4;
-const EXTENT_LEN_BYTES: usize = 512 << 10;
+const EXTENT_LEN_BYTES: usize = 128 << 10;
 /// How long a node that is back may take to have them.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -82,7 +82,7 @@ impl Installs {
     async fn put(&self, partition_id: PartitionId, seed: u64) {
         let data: Bytes = sequence(seed, 0, EXTENT_LEN_BYTES);
         let put = self.client.put(partition_id, data);
-        let put = self.recorder.time(Kind::Put, Anywhere(partition_id), put);
+        let put = self.recorder.time(Kind::Put, partition_id, put);
         if let Some(stored) = put.await {
             let place = Place { partition_id, extent_id: stored.extent_id };
             self.ledger.add_whole(Whole { place, seed, len: EXTENT_LEN_BYTES });
