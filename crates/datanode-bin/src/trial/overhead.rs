@@ -23,8 +23,8 @@ pub(super) struct Overhead {
     with_gate_ms: Spread,
     /// The same without.
     without_ms: Spread,
-    /// The median of each round's quotient, minus 1.
-    pub(super) ratio: f64,
+    /// What the gate added, round by round; noise can make it negative.
+    pub(super) added_ms: Spread,
 }
 
 /// Of several rounds.
@@ -46,7 +46,7 @@ impl Spread {
 
 /// Measures in alternating rounds, the first of which is for warming up.
 pub(super) async fn measure(dir: &Path, node_id: u64, rounds: usize) -> Result<Overhead> {
-    let (mut with, mut without, mut quotients) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut with, mut without, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=rounds {
         // Who goes first profits from nothing: they take turns.
         let mut took = [Duration::ZERO; 2];
@@ -64,13 +64,13 @@ pub(super) async fn measure(dir: &Path, node_id: u64, rounds: usize) -> Result<O
             let [gate, plain] = took.map(|took| took.as_secs_f64() * 1000.0);
             with.push(gate);
             without.push(plain);
-            quotients.push(gate / plain);
+            added.push(gate - plain);
         }
     }
     Ok(Overhead {
         with_gate_ms: Spread::of(with),
         without_ms: Spread::of(without),
-        ratio: Spread::of(quotients).median - 1.0,
+        added_ms: Spread::of(added),
     })
 }
 

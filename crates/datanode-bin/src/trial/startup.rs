@@ -64,7 +64,7 @@ struct Row {
     load_ms: f64,
     check_ms: f64,
     elect_ms: f64,
-    /// The gate's part of a start, as `overhead` measured it.
+    /// What the gate adds, as `overhead` measured it, as a part of `ready_ms`.
     gate_overhead_ratio: Option<f64>,
     rss_mib: f64,
     /// How many partitions each node leads afterwards.
@@ -142,7 +142,7 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
     let rounds = usize::try_from(args.rounds)?.max(5);
     let overhead = overhead::measure(&data, 1, rounds).await?;
     for row in &mut rows {
-        row.gate_overhead_ratio = Some(overhead.ratio);
+        row.gate_overhead_ratio = Some(overhead.added_ms.median / row.ready_ms);
     }
     if let Some(last) = rows.last_mut() {
         last.overhead = Some(overhead);
@@ -277,7 +277,7 @@ fn rows(report: &Report) -> Rows {
             leaders.join("/"),
             row.self_led_prelisten.to_string(),
             format!("{:.2}", row.leader_unserved_seconds),
-            row.gate_overhead_ratio.map_or_else(String::new, |r| format!("{:+.1} %", r * 100.0)),
+            row.gate_overhead_ratio.map_or_else(String::new, |r| format!("{:+.2} %", r * 100.0)),
         ]);
     }
     rows
