@@ -8,7 +8,7 @@ use crate::node::datanode;
 
 /// Small, but with all there is.
 const SMALL: &[&str] =
-    &["trial", "roll", "--partitions=12", "--baseline-s=2", "--return-timeout-s=3", "--json"];
+    &["trial", "roll", "--partitions=12", "--baseline-s=1", "--return-timeout-s=3", "--json"];
 
 /// Runs a trial; gives whether it was content, its report, and what it said.
 fn roll(arguments: &[&str]) -> (bool, Value, String) {
