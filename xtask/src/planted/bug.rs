@@ -81,14 +81,6 @@ pub(super) const BUGS: &[Bug] = &[
         test: "election::a_leader_that_lives_is_not_succeeded",
     },
     Bug {
-        name: "join: what is committed during a load is dropped",
-        file: "crates/raft-glue/src/replay.rs",
-        sound: "            Phase::Behind(upto) => {\n                *upto = (*upto).max(Some(last));\n                true\n            }",
-        buggy: "            Phase::Behind(_) => true,",
-        package: "raft-glue",
-        test: "rejoin::what_is_committed_during_a_load_is_applied_by_its_end",
-    },
-    Bug {
         name: "check: reads while it is written to",
         file: "crates/partition-store/src/partition.rs",
         sound: "        check::check_partition(raft.as_ref(), data.as_ref(), self.id(), verify).map(|_| ())",
