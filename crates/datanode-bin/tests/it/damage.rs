@@ -46,20 +46,20 @@ pub(crate) fn flip(dir: &Path, extension: &str, pattern: &[u8]) -> usize {
             continue;
         }
         let mut bytes = fs::read(&path).unwrap();
-        let first = memchr_all(&bytes, pattern);
-        for at in &first {
+        let places = places_of(pattern, &bytes);
+        for at in &places {
             bytes[at + pattern.len() / 2] ^= 0x20;
         }
-        if !first.is_empty() {
+        if !places.is_empty() {
             fs::write(&path, bytes).unwrap();
-            flipped += first.len();
+            flipped += places.len();
         }
     }
     flipped
 }
 
 /// Where a pattern begins.
-fn memchr_all(bytes: &[u8], pattern: &[u8]) -> Vec<usize> {
+fn places_of(pattern: &[u8], bytes: &[u8]) -> Vec<usize> {
     let windows = bytes.windows(pattern.len()).enumerate();
     windows.filter(|(_, window)| *window == pattern).map(|(at, _)| at).collect()
 }

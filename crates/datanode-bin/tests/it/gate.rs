@@ -7,19 +7,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use datanode_bin::cluster::Signal;
-use datanode_client::AdminClient;
+use datanode_client::{AdminClient, NodeId};
 use tokio::task::spawn_blocking;
 
 use crate::fixture::{Kept, Nodes};
 use crate::probe::{metric, watch_port, watch_ready};
 
-const PARTITIONS: u64 = 12;
+const PARTITIONS: u64 = 24;
+/// The peers wait longer for their leader: without the fence, the node that
+/// loads would be the first to campaign.
+const HASTY: &str = r#"raft.election_timeout=["400ms", "600ms"]"#;
 /// What each load takes, one after the other.
 const LOAD: Duration = Duration::from_millis(100);
 const RESTARTED: u64 = 3;
 const PEERS: [u64; 2] = [1, 2];
 /// Between "the port took a connection" and "`/readyz` says yes", either way.
-const TOGETHER: Duration = Duration::from_millis(500);
+/// A busy machine answers late; a port that opens early is seconds ahead.
+const TOGETHER: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_port_is_closed_and_nothing_is_led_until_a_restarted_node_is_ready() {
@@ -32,6 +36,8 @@ async fn the_port_is_closed_and_nothing_is_led_until_a_restarted_node_is_ready()
 }
 
 async fn restart_slowly(nodes: &mut Nodes, kept: &[Kept], signal: Signal) {
+    // Those that it leads are without a leader when it is killed.
+    lead_here(nodes).await;
     match signal {
         Signal::Term => nodes.terminate(&[RESTARTED]).await,
         Signal::Kill => drop(nodes.cluster.node_mut(RESTARTED).kill().unwrap()),
@@ -47,7 +53,8 @@ async fn restart_slowly(nodes: &mut Nodes, kept: &[Kept], signal: Signal) {
 
     let node = nodes.cluster.node_mut(RESTARTED);
     node.set_environment(&[("DATANODE_TEST_LOAD_DELAY_MS", &LOAD.as_millis().to_string())]);
-    node.set_arguments(["--set", "startup.load_concurrency=1"]);
+    let settings = ["startup.load_concurrency=1", HASTY];
+    node.set_arguments(settings.iter().flat_map(|setting| ["--set", *setting]));
     let ports = *node.ports();
     node.spawn().unwrap();
     let (port, ready) = (
@@ -92,6 +99,17 @@ async fn restart_slowly(nodes: &mut Nodes, kept: &[Kept], signal: Signal) {
         signal.name(),
         opened.refused
     );
+}
+
+/// Moves every leadership to the node that is restarted.
+async fn lead_here(nodes: &Nodes) {
+    let (admin, to) = (nodes.admin_of(PEERS[0]), NodeId::new(RESTARTED).unwrap());
+    for &partition in &nodes.partitions {
+        admin.transfer_leader(partition, to).await.unwrap();
+    }
+    let leaders = nodes.cluster.leaders().await.unwrap();
+    let led = leaders.iter().find(|(id, _)| *id == RESTARTED).map_or(0, |(_, led)| *led);
+    assert!(led >= PARTITIONS / 2, "it leads too little to show anything: {leaders:?}");
 }
 
 /// What a peer said of the restarted node.
