@@ -4,11 +4,15 @@
 use std::sync::Arc;
 
 use datanode_client::{Client, Consistency};
+use futures::future::join_all;
 
 use super::addresses::{Addresses, client_of};
 use super::ledger::{Ledger, Object, Place};
 use super::load;
 use super::record::Recorder;
+
+/// So often a replica that is behind is looked for.
+const TRIES_MAX: usize = 1_000;
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -45,23 +49,35 @@ impl Plant {
                 let Place { partition_id, extent_id } = journal.place();
                 client.append(partition_id, extent_id, "twice".into()).await?;
             }
-            Self::StaleRead => {
-                for register in ledger.registers() {
-                    let Place { partition_id, extent_id } = register.place;
-                    let Some((version, block)) = register.next() else { continue };
-                    client.write(partition_id, extent_id, 0, block).await?;
-                    register.acknowledged(version);
-                    let object = Object::Register(Arc::clone(register));
-                    for node in nodes.as_slice() {
-                        let client = client_of(node);
-                        let read = load::read(&client, &object, Consistency::Stale);
-                        if let Err(broken) = read.await? {
-                            recorder.broken(broken);
-                        }
-                    }
-                }
-            }
+            Self::StaleRead => read_behind(client, nodes, ledger, recorder).await?,
         }
         Ok(())
     }
+}
+
+/// Writes, and asks each replica for what it has at once, until one is found
+/// to be behind: which it is for the time a commit takes to get to it.
+async fn read_behind(
+    client: &Client,
+    nodes: &Addresses,
+    ledger: &Ledger,
+    recorder: &Recorder,
+) -> anyhow::Result<()> {
+    let replicas: Vec<_> = nodes.as_slice().iter().map(|node| client_of(node)).collect();
+    let registers = ledger.registers().iter().cycle();
+    for register in registers.take(TRIES_MAX) {
+        let Place { partition_id, extent_id } = register.place;
+        let Some((version, block)) = register.next() else { continue };
+        client.write(partition_id, extent_id, 0, block).await?;
+        register.acknowledged(version);
+        let object = Object::Register(Arc::clone(register));
+        let reads = replicas.iter().map(|replica| load::read(replica, &object, Consistency::Stale));
+        for read in join_all(reads).await {
+            if let Err(broken) = read? {
+                recorder.broken(broken);
+                return Ok(());
+            }
+        }
+    }
+    Err(anyhow::anyhow!("no replica was behind in {TRIES_MAX} writes"))
 }
