@@ -20,6 +20,7 @@ mod disk;
 mod identity;
 mod lock;
 mod manifest;
+mod mark;
 mod space;
 mod writer;
 

@@ -1,5 +1,6 @@
 //! Opening the databases of a data directory, and starting a disk's threads.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use tokio::sync::watch;
 
 use super::{Disk, Flush, FlushThread, Health, Loaded};
 use crate::blocking::Pools;
-use crate::codec::{CodecError, NodeRecord, Phase, decode_node, encode_node};
+use crate::codec::{
+    CodecError, MarkRecord, NodeRecord, Phase, decode_node, decode_opens, encode_node, encode_opens,
+};
 use crate::engine::rocks::{Kind, Mode, Rocks};
 use crate::engine::{Batch, Durability, Engine, EngineError, Read, Table};
 use crate::error::OpenError;
@@ -19,6 +22,7 @@ use crate::keys;
 use crate::lock::{DirLock, LockError};
 use crate::log::{Recent, TailBytes};
 use crate::manifest::{Manifest, ManifestError};
+use crate::mark::{self, Marker};
 use crate::metric::{FlushMetrics, WriterMetrics};
 use crate::space::Space;
 use crate::writer::LogWriter;
@@ -27,8 +31,9 @@ use crate::writer::LogWriter;
 pub(crate) struct OpenDisk {
     path: PathBuf,
     identity: NodeRecord,
-    raft: Rocks,
+    raft: Arc<Rocks>,
     data: Rocks,
+    marker: Arc<Marker>,
     /// What its own manifest says.
     pub(crate) manifest: Manifest,
 }
@@ -41,11 +46,15 @@ impl OpenDisk {
             Phase::Making => Ok(()),
             Phase::Made => [Kind::Raft, Kind::Data].iter().try_for_each(|kind| {
                 let directory = path.join(kind.dir());
-                // The file that names all others: without it there is no database.
-                if directory.join("CURRENT").exists() {
-                    return Ok(());
+                // The files that name all others: without them there is no database.
+                let Ok(current) = fs::read_to_string(directory.join("CURRENT")) else {
+                    return Err(OpenError::DatabaseLost { path: directory, problem: "is gone" });
+                };
+                if !directory.join(current.trim_end()).exists() {
+                    let problem = "has lost the list of its files, which its CURRENT names";
+                    return Err(OpenError::DatabaseLost { path: directory, problem });
                 }
-                Err(OpenError::DatabaseLost { path: directory, problem: "is gone" })
+                Ok(())
             }),
         }
     }
@@ -60,6 +69,10 @@ impl OpenDisk {
             Phase::Making => Mode::Create,
             Phase::Made => Mode::Existing,
         };
+        let mark = mark::read(path)?;
+        if let Some(mark) = &mark {
+            look_first(path, identity, mark, lock)?;
+        }
         let raft = open_database(path, Kind::Raft, mode, lock)?;
         let data = open_database(path, Kind::Data, mode, lock)?;
         let opened = [
@@ -83,8 +96,11 @@ impl OpenDisk {
                 }
             }
         }
+        check_mark(path, mark.as_ref(), &raft)?;
         let manifest = read_manifest(path, &raft)?;
-        Ok(Self { path: path.to_owned(), identity: identity.clone(), raft, data, manifest })
+        let (path, identity, raft) = (path.to_owned(), identity.clone(), Arc::new(raft));
+        let marker = begin_marking(&path, &raft)?;
+        Ok(Self { path, identity, raft, data, marker, manifest })
     }
 
     /// Brings the disk's manifest up to the node's.
@@ -95,7 +111,8 @@ impl OpenDisk {
         }
         self.raft
             .write(&batch, Durability::Synced)
-            .map_err(|error| engine_fault(&self.path.join(Kind::Raft.dir()), error))
+            .map_err(|error| engine_fault(&self.path.join(Kind::Raft.dir()), error))?;
+        self.marker.mark().map_err(|source| mark_fault(&self.path, source))
     }
 
     /// Starts the disk's threads.
@@ -119,7 +136,7 @@ impl OpenDisk {
         reserve_bytes: u64,
         flushed: watch::Sender<u64>,
     ) -> io::Result<Disk> {
-        let raft: Arc<dyn Engine> = Arc::new(self.raft);
+        let raft: Arc<dyn Engine> = self.raft;
         let data: Arc<dyn Engine> = Arc::new(self.data);
         let health = Arc::new(Health::new(self.path.clone()));
         let tail_bytes = Arc::new(TailBytes::default());
@@ -128,6 +145,7 @@ impl OpenDisk {
             Arc::clone(&raft),
             Arc::clone(&health),
             Recent::new(Arc::clone(&tail_bytes)),
+            Some(Arc::clone(&self.marker)),
             WriterMetrics::new(nth),
         )?);
         let loaded = Arc::new(Loaded::default());
@@ -150,6 +168,7 @@ impl OpenDisk {
             id: self.identity.disk,
             health,
             raft,
+            marker: self.marker,
             data,
             writer,
             flush,
@@ -179,10 +198,72 @@ pub(crate) fn open_read_only(path: &Path) -> Result<ReadOnly, OpenError> {
         return Err(OpenError::IdentityMissing { path: path.to_owned() });
     };
     OpenDisk::check_there(path, &identity)?;
+    let mark = mark::read(path)?;
     let raft = open_database(path, Kind::Raft, Mode::ReadOnly, &lock)?;
+    check_mark(path, mark.as_ref(), &raft)?;
     let data = open_database(path, Kind::Data, Mode::ReadOnly, &lock)?;
     let manifest = read_manifest(path, &raft)?;
     Ok(ReadOnly { raft, data, identity, manifest })
+}
+
+/// Looks at a database that may have lost something before it is opened for
+/// writing, after which a log that is put back would be of no use.
+fn look_first(
+    path: &Path,
+    identity: &NodeRecord,
+    mark: &MarkRecord,
+    lock: &Arc<DirLock>,
+) -> Result<(), OpenError> {
+    let directory = path.join(Kind::Raft.dir());
+    if !mark::is_doubtful(mark, &directory) {
+        return Ok(());
+    }
+    let raft = open_database(path, Kind::Raft, Mode::ReadOnly, lock)?;
+    check_node(&raft, &directory, Table::LogMeta, &keys::raft_node(), identity)?;
+    check_mark(path, Some(mark), &raft)
+}
+
+/// Checks that a database has all that it is known to have had.
+fn check_mark(path: &Path, mark: Option<&MarkRecord>, raft: &Rocks) -> Result<(), OpenError> {
+    let directory = path.join(Kind::Raft.dir());
+    match mark {
+        Some(mark) => mark::check(mark, raft, &directory),
+        // One of a program that set no marks yet.
+        None if opens(path, raft)? == 0 => Ok(()),
+        None => Err(OpenError::DatabaseLost {
+            path: directory,
+            problem: "has lost the file raft.mark beside it, which says how much it must hold",
+        }),
+    }
+}
+
+/// How often a database was opened by a program that sets marks.
+fn opens(path: &Path, raft: &Rocks) -> Result<u64, OpenError> {
+    let directory = path.join(Kind::Raft.dir());
+    let record = raft.get(Table::LogMeta, &keys::raft_opens());
+    let record = record.map_err(|error| engine_fault(&directory, error))?;
+    let opens = record.map_or(Ok(0), |record| decode_opens(&record));
+    opens.map_err(|problem| OpenError::DatabaseDamaged {
+        path: directory,
+        problem: problem.to_string(),
+    })
+}
+
+/// Makes the first write of this open, and marks it. The file is there before
+/// the database says that it must be.
+fn begin_marking(path: &Path, raft: &Arc<Rocks>) -> Result<Arc<Marker>, OpenError> {
+    let directory = path.join(Kind::Raft.dir());
+    let marker = Marker::new(path, Arc::clone(raft), directory.clone())
+        .map_err(|source| mark_fault(path, source))?;
+    let mut batch = Batch::default();
+    batch.put(Table::LogMeta, keys::raft_opens(), encode_opens(opens(path, raft)? + 1));
+    raft.write(&batch, Durability::Synced).map_err(|error| engine_fault(&directory, error))?;
+    marker.mark().map_err(|source| mark_fault(path, source))?;
+    Ok(Arc::new(marker))
+}
+
+fn mark_fault(path: &Path, source: io::Error) -> OpenError {
+    OpenError::Io { action: "write", path: path.join(mark::FILE), source }
 }
 
 /// Says what is wrong with a lock.
