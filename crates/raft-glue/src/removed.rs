@@ -123,11 +123,11 @@ impl Partition {
         self.group.hold.keep(Instant::now() + KEPT)
     }
 
-    /// For how long nobody was known to lead the group, as far as this replica
-    /// heard; zero while somebody is.
+    /// Whether this replica has heard of no leader for longer than any election takes:
+    /// whoever leads the group, if anybody does, does not talk to this node.
     #[must_use]
-    pub fn leaderless_for(&self) -> Duration {
-        self.group.leaderless_for()
+    pub fn is_lost(&self) -> bool {
+        self.group.is_lost()
     }
 }
 
@@ -191,12 +191,9 @@ impl Group {
         Some(Memory { last, members_at: self.members().0 })
     }
 
-    fn leaderless_for(&self) -> Duration {
-        if self.leader().is_some() {
-            return Duration::ZERO;
-        }
-        let last = self.contact.last().map_or(self.since, |heard| heard.at);
-        last.elapsed()
+    fn is_lost(&self) -> bool {
+        let last = || self.contact.last().map_or(self.since, |heard| heard.at);
+        self.leader().is_none() && last().elapsed() > self.shared.config.election_timeout.1
     }
 }
 
@@ -212,9 +209,8 @@ pub(crate) async fn look(shared: Arc<Shared>) {
         if !shared.leads.is_serving() {
             continue;
         }
-        let longest = shared.config.election_timeout.1;
         let mut orphans = shared.all();
-        orphans.retain(|group| group.leaderless_for() > longest);
+        orphans.retain(|group| group.healthy().is_ok() && group.is_lost());
         futures::stream::iter(orphans)
             .for_each_concurrent(PARALLEL, |group| look_at(&host, group))
             .await;

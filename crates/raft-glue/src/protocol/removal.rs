@@ -60,8 +60,7 @@ mod tests {
 
     #[test]
     fn a_leader_leaves_out_only_whom_committed_members_leave_out() {
-        let roll =
-            Roll { at: Some(id(3, 7)), applied_next: 8, is_joint: false, has_asker: false };
+        let roll = Roll { at: Some(id(3, 7)), applied_next: 8, is_joint: false, has_asker: false };
         assert_eq!(roll.leaves_out(), Some(id(3, 7)));
         for unsure in [
             Roll { applied_next: 7, ..roll },
