@@ -319,6 +319,18 @@ impl PeerBook {
         self.inner.nodes.read().get(&node_id).map(|known| known.incarnation)
     }
 
+    /// A node as a group would know it.
+    pub(super) fn member(&self, node_id: NodeId) -> Option<Member> {
+        let nodes = self.inner.nodes.read();
+        let known = nodes.get(&node_id)?;
+        Some(Member {
+            incarnation: known.incarnation,
+            peer_address: known.node.peer_address.clone(),
+            client_address: known.node.client_address.clone(),
+            admin_address: known.node.admin_address.clone(),
+        })
+    }
+
     /// Where peers dial a node.
     pub(super) fn peer_address(&self, node_id: NodeId) -> Option<String> {
         self.inner.nodes.read().get(&node_id).map(|known| known.node.peer_address.clone())
