@@ -148,6 +148,19 @@ impl Store {
         self.shared.placed.lock().entries()
     }
 
+    /// Whether the node has a partition.
+    #[must_use]
+    pub fn has(&self, id: PartitionId) -> bool {
+        self.shared.placed.lock().has(id)
+    }
+
+    /// The members that a partition's creation named, in that order; none of one
+    /// that the node does not have.
+    #[must_use]
+    pub fn created_with(&self, id: PartitionId) -> Vec<(NodeId, Member)> {
+        self.shared.placed.lock().created_with(id)
+    }
+
     /// The disks, in the order of the configuration.
     #[must_use]
     pub fn disks(&self) -> Vec<DiskStatus> {

@@ -371,12 +371,7 @@ impl PartitionHost {
     }
 
     fn created_with(&self, id: PartitionId) -> Vec<(NodeId, Member)> {
-        let manifest = self.shared.store.manifest();
-        manifest
-            .into_iter()
-            .find(|entry| entry.partition_id == id)
-            .map(|entry| entry.created_with)
-            .unwrap_or_default()
+        self.shared.store.created_with(id)
     }
 }
 

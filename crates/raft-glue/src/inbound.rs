@@ -69,6 +69,7 @@ impl PartitionHost {
             }
             RaftRequest::Vote { vote, last, leadership_transfer, leader_gone } => {
                 sent_by(from, vote)?;
+                group.may_vote()?;
                 let mut rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
                 // The same to openraft: the leader's lease does not count.
                 let is_lost = leader_gone && group.has_lost_leader();
@@ -78,6 +79,7 @@ impl PartitionHost {
             }
             RaftRequest::PreVote { vote, last, leader_gone } => {
                 sent_by(from, vote)?;
+                group.may_vote()?;
                 if leader_gone && group.has_lost_leader() {
                     return Ok(group.would_succeed(vote, last));
                 }
@@ -165,8 +167,7 @@ impl PartitionHost {
             return Ok(group);
         }
         // In the manifest and not in the list: its turn to be loaded comes.
-        let starting = self.shared.store.manifest().iter().any(|entry| entry.partition_id == id);
-        if starting && !self.shared.cancel.is_cancelled() {
+        if self.shared.store.has(id) && !self.shared.cancel.is_cancelled() {
             return Err(refusal(Reason::Starting, format!("partition {id} is being loaded")));
         }
         Err(refusal(Reason::PartitionNotFound, format!("partition {id} is not here")))
@@ -181,6 +182,19 @@ impl Group {
         }
         let id = self.id;
         Err(refusal(Reason::PartitionNotFound, format!("partition {id} is being deleted")))
+    }
+
+    /// A replica that joins a living group has no voice before it was told anything.
+    /// It may stand where a member was removed that a voter left behind still counts
+    /// on; that member had what the group acknowledged, and this one does not.
+    fn may_vote(&self) -> Result<(), Refusal> {
+        let has_log =
+            self.body.as_ref().is_some_and(|body| body.store.log().bounds().last.is_some());
+        if has_log || !self.created_with.is_empty() {
+            return Ok(());
+        }
+        let message = format!("partition {} was told nothing by its group yet", self.id);
+        Err(refusal(Reason::Starting, message))
     }
 
     fn heard_leader(&self, from: NodeId, vote: Vote, committed: Option<partition_types::LogId>) {

@@ -69,7 +69,12 @@ impl Placed {
         self.position(self.manifest.get(id)?.placement.as_ref()?)
     }
 
-    fn has(&self, id: PartitionId) -> bool {
+    pub(super) fn created_with(&self, id: PartitionId) -> Vec<(NodeId, Member)> {
+        let placement = self.manifest.get(id).and_then(|record| record.placement.as_ref());
+        placement.map_or_else(Vec::new, |placement| placement.created_with.clone())
+    }
+
+    pub(super) fn has(&self, id: PartitionId) -> bool {
         self.manifest.get(id).is_some_and(|record| record.placement.is_some())
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use partition_types::{Member, NodeId, PartitionId, Reason};
-use raft_glue::{CreateError, MembershipError, ProposeError, RaftRequest};
+use partition_types::{Member, NodeId, PartitionId, Reason, Vote};
+use raft_glue::{CreateError, MembershipError, ProposeError, RaftReply, RaftRequest};
 
 use crate::cluster::{Cluster, eventually, node, partition, read, write};
 
@@ -47,6 +47,32 @@ async fn a_replica_moves_to_another_node() {
     assert!(cluster.node(3).host.get(id).is_none());
     let gone = cluster.node(3).host.handle(node(1), id, RaftRequest::ReadIndex).await;
     assert_eq!(gone.unwrap_err().reason, Reason::PartitionNotFound);
+}
+
+/// It may stand where a member was removed, on which a voter that missed that
+/// still counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_was_told_nothing_has_no_vote() {
+    let cluster = Cluster::start(4).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    write(&cluster, id, b"not on node 4").await;
+    assert!(cluster.create_replica(4, id, &[]).await);
+    let vote = Vote { term: 99, voted_for: Some(node(2)), committed: false };
+    let ask = || async {
+        let pre = RaftRequest::PreVote { vote, last: None, leader_gone: false };
+        let real =
+            RaftRequest::Vote { vote, last: None, leadership_transfer: false, leader_gone: false };
+        let host = &cluster.node(4).host;
+        [host.handle(node(2), id, pre).await, host.handle(node(2), id, real).await]
+    };
+    for answer in ask().await {
+        assert_eq!(answer.unwrap_err().reason, Reason::Starting);
+    }
+    change(&cluster, id, &[1, 2, 4], &[]).await;
+    for answer in ask().await {
+        // It has more than who asks.
+        assert!(matches!(answer, Ok(RaftReply::Vote { granted: false, .. })), "{answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -199,7 +199,7 @@ impl Call {
     fn absent(&self) -> Failure {
         let id = self.partition_id;
         let is_starting = self.context.gate().stage().is_starting();
-        let has_it = |store: &Store| store.manifest().iter().any(|has| has.partition_id == id);
+        let has_it = |store: &Store| store.has(id);
         if is_starting && self.context.store().is_some_and(has_it) {
             return self.starting();
         }
