@@ -49,7 +49,10 @@ impl PartitionHost {
 impl Group {
     /// Forgets a leader, if that is who leads this group as far as is known.
     fn lose_leader(&self, node_id: NodeId) -> bool {
-        if self.leader() != Some(node_id) {
+        // One that was voted for and died before it was heard leaves nobody behind
+        // either: a hand-over does that.
+        let lost = self.leader().or_else(|| self.view()?.voted_for);
+        if lost != Some(node_id) {
             return false;
         }
         self.contact.forget(node_id);
