@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::contact::Contact;
 use crate::convert::{from_raft_membership, from_raft_node};
+use crate::driver::Timer;
 use crate::fence::Fence;
 use crate::lead::Lead;
 use crate::log_store::LogStore;
@@ -36,6 +37,7 @@ pub(crate) struct Group {
     pub(crate) fence: Arc<Fence>,
     pub(crate) contact: Contact,
     pub(crate) lead: Lead,
+    pub(crate) timer: Mutex<Timer>,
     pub(crate) campaign: Mutex<Campaign>,
     /// The process of the last leader is gone, and no other leader was heard of.
     pub(crate) leader_gone: Arc<AtomicBool>,
@@ -152,6 +154,7 @@ impl Group {
             fence,
             contact: Contact::default(),
             lead: Lead::default(),
+            timer: Mutex::default(),
             campaign: Mutex::default(),
             leader_gone: Arc::default(),
             receiving: tokio::sync::Mutex::default(),
@@ -257,8 +260,9 @@ impl Group {
         tracing::error!(partition_id = %self.id, cause, "quarantined the partition");
         self.fence.quarantine();
         self.tell_quarantine(cause);
-        let Some(body) = &self.body else { return };
-        body.raft.runtime_config().elect(false);
+        if self.body.is_none() {
+            return;
+        }
         let _ = self.shared.routes.send(self.id);
         if self.view().is_some_and(|view| view.leads()) {
             let group = Arc::clone(self);
@@ -278,18 +282,10 @@ impl Group {
         }
     }
 
-    /// Lets the election timer run, if it may.
-    pub(crate) fn enable_elections(&self) {
-        let Some(body) = &self.body else { return };
-        let serving = self.shared.leads.is_serving();
-        if protocol::timer_may_run(self.fence.state(), serving) {
-            body.raft.runtime_config().elect(true);
-        }
-    }
-
     pub(crate) async fn stop(&self) {
         let Some(body) = &self.body else { return };
         self.stopped.store(true, Ordering::Release);
+        self.shared.driver.forget(self.id);
         if let Err(error) = body.raft.shutdown().await {
             tracing::warn!(partition_id = %self.id, %error, "stop group failed");
         }
@@ -315,6 +311,7 @@ impl Group {
             let view = self.view();
             if view != last {
                 self.role_changed(last.as_ref(), view.as_ref());
+                self.attend();
                 last = view;
             }
             let changed = tokio::select! {

@@ -17,6 +17,7 @@ mod wanted;
 
 mod balance;
 mod drain;
+mod driver;
 mod elect;
 mod host;
 mod inbound;
