@@ -41,6 +41,14 @@ impl Contact {
         first
     }
 
+    /// The node of a leader spoke for it, as of then.
+    pub(crate) fn vouched(&self, leader: NodeId, at: Instant) {
+        let mut last = self.0.lock();
+        if let Some(heard) = last.as_mut().filter(|heard| heard.leader == leader) {
+            heard.at = heard.at.max(at);
+        }
+    }
+
     /// Forgets what a leader said: its process is gone.
     pub(crate) fn forget(&self, leader: NodeId) {
         let mut last = self.0.lock();

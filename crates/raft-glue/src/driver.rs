@@ -23,13 +23,14 @@ use std::time::Duration;
 use futures::FutureExt;
 use openraft::type_config::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
-use partition_types::PartitionId;
+use partition_types::{NodeId, PartitionId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::group::Group;
 use crate::protocol::{self, Due, Timed};
 use crate::shared::Shared;
+use crate::sleep::{self, Candidate};
 use agenda::Agenda;
 
 /// Slots in a heartbeat interval: heartbeats are spread over them.
@@ -113,6 +114,11 @@ impl Driver {
         self.agenda.lock().remove(id);
     }
 
+    /// Of this node with a peer; always the same.
+    pub(crate) fn chance_of(&self, peer: NodeId) -> u64 {
+        protocol::mix(self.seed ^ protocol::mix(peer.get()))
+    }
+
     fn chance(&self, id: PartitionId, draws: u64) -> u64 {
         protocol::mix(self.seed ^ protocol::mix(id.get()).wrapping_add(draws))
     }
@@ -143,8 +149,10 @@ async fn turn(shared: &Arc<Shared>) {
     loop {
         let due = shared.driver.agenda.lock().take(shared.driver.now(), TURN_MAX);
         let is_last = due.len() < TURN_MAX;
-        for group in due.into_iter().filter_map(|id| shared.group(id)) {
-            group.timer_is_due();
+        let groups = due.into_iter().filter_map(|id| shared.group(id));
+        let tired: Vec<Candidate> = groups.filter_map(|group| group.timer_is_due()).collect();
+        if !tired.is_empty() {
+            shared.tasks.spawn(sleep::propose(Arc::clone(shared), tired));
         }
         if is_last {
             return;
@@ -207,12 +215,12 @@ impl Group {
             leads: view.leads(),
             votes,
             alone,
-            asleep: false,
+            asleep: self.is_asleep(),
             fence: self.fence.state(),
             serving: self.shared.leads.is_serving(),
             silent_for: base.elapsed(),
             timeout,
-            leader_lives: false,
+            leader_lives: self.leader_lives(),
         })
     }
 
@@ -228,29 +236,54 @@ impl Group {
         Some((votes, effective.nodes().count() <= 1))
     }
 
-    fn timer_is_due(self: &Arc<Self>) {
-        let (Some(body), Some(timed)) = (self.running(), self.timed()) else { return };
+    /// Whether the node of the last leader says that it lives. It may only have
+    /// missed that this replica is awake.
+    fn leader_lives(&self) -> bool {
+        let leader = self.contact.last().filter(|heard| !heard.is_gone).map(|heard| heard.leader);
+        let lease = self.shared.config.election_timeout.0;
+        leader.is_some_and(|leader| self.shared.sleepers.heard_within(leader, lease))
+    }
+
+    /// Does what is due. Returns a group that is to sleep.
+    fn timer_is_due(self: &Arc<Self>) -> Option<Candidate> {
+        let (body, timed) = (self.running()?, self.timed()?);
         let driver = &self.shared.driver;
         match timed.due() {
             Due::Rest => {}
             Due::Beat => {
                 driver.set_beat(self.id);
+                if let Some(tired) = self.fall_asleep() {
+                    return Some(tired);
+                }
                 // One that takes no message now is busy with appends, or stuck:
                 // either way the others do not wait for it.
                 let _ = body.raft.trigger().heartbeat().now_or_never();
             }
             Due::Later(wait) => driver.set_after(self.id, wait),
             Due::Held => self.timer.lock().held = true,
-            Due::Ask | Due::Elect => {
+            due @ (Due::Ask | Due::Elect) => {
                 driver.set_after(self.id, self.draw());
                 let group = Arc::clone(self);
-                self.shared.tasks.spawn(async move { group.campaign_by_timer().await });
+                let asks = due == Due::Ask;
+                self.shared.tasks.spawn(async move { group.campaign_by_timer(asks).await });
             }
         }
+        None
     }
 
-    async fn campaign_by_timer(&self) {
+    /// Whether the last leader still leads, by its own word and that of a quorum.
+    /// It wakes where it sleeps.
+    async fn leader_answers(&self) -> bool {
+        let Some(heard) = self.contact.last() else { return false };
+        let wait = self.shared.config.heartbeat_interval;
+        self.ask_read_index(heard.leader, wait).await.is_ok()
+    }
+
+    async fn campaign_by_timer(&self, asks: bool) {
         let Some(body) = self.running() else { return };
+        if asks && self.leader_answers().await {
+            return;
+        }
         // It may have begun to drain since.
         if !protocol::timer_may_run(self.fence.state(), self.shared.leads.is_serving()) {
             return;

@@ -11,7 +11,7 @@ use partition_store::PartitionStore;
 use partition_types::{Member, NodeId, PartitionId};
 use tokio::sync::watch;
 
-use crate::contact::Contact;
+use crate::contact::{Contact, Heard};
 use crate::convert::{from_raft_membership, from_raft_node};
 use crate::driver::Timer;
 use crate::fence::Fence;
@@ -20,6 +20,7 @@ use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::replay::Replay;
 use crate::shared::Shared;
+use crate::sleep::Rest;
 use crate::state_machine::StateMachine;
 use crate::tail::TailBytes;
 use crate::types::Raft;
@@ -38,6 +39,7 @@ pub(crate) struct Group {
     pub(crate) contact: Contact,
     pub(crate) lead: Lead,
     pub(crate) timer: Mutex<Timer>,
+    pub(crate) rest: Rest,
     pub(crate) campaign: Mutex<Campaign>,
     /// The process of the last leader is gone, and no other leader was heard of.
     pub(crate) leader_gone: Arc<AtomicBool>,
@@ -155,6 +157,7 @@ impl Group {
             contact: Contact::default(),
             lead: Lead::default(),
             timer: Mutex::default(),
+            rest: Rest::default(),
             campaign: Mutex::default(),
             leader_gone: Arc::default(),
             receiving: tokio::sync::Mutex::default(),
@@ -228,9 +231,18 @@ impl Group {
         if view.leads() {
             return Some(self.shared.config.node_id);
         }
-        let age_max = self.shared.config.election_timeout.1;
-        let heard = self.contact.live(view.term, age_max)?;
+        let heard = self.heard(view.term)?;
         (heard.leader != self.shared.config.node_id).then_some(heard.leader)
+    }
+
+    /// The last word of a leader of `term` or later that still counts: it came not
+    /// long ago, or the replica sleeps and its leader's node spoke not long ago.
+    pub(crate) fn heard(&self, term: u64) -> Option<Heard> {
+        let age_max = self.shared.config.election_timeout.1;
+        self.contact.live(term, age_max).or_else(|| {
+            let heard = self.contact.live(term, Duration::MAX)?;
+            self.sleeps_under(heard.leader, age_max).then_some(heard)
+        })
     }
 
     pub(crate) fn membership(&self) -> partition_types::Membership {
@@ -258,6 +270,7 @@ impl Group {
             *known = Some(cause.to_owned());
         }
         tracing::error!(partition_id = %self.id, cause, "quarantined the partition");
+        self.wake();
         self.fence.quarantine();
         self.tell_quarantine(cause);
         if self.body.is_none() {
@@ -285,6 +298,7 @@ impl Group {
     pub(crate) async fn stop(&self) {
         let Some(body) = &self.body else { return };
         self.stopped.store(true, Ordering::Release);
+        self.wake();
         self.shared.driver.forget(self.id);
         if let Err(error) = body.raft.shutdown().await {
             tracing::warn!(partition_id = %self.id, %error, "stop group failed");
@@ -311,6 +325,7 @@ impl Group {
             let view = self.view();
             if view != last {
                 self.role_changed(last.as_ref(), view.as_ref());
+                self.is_active();
                 self.attend();
                 last = view;
             }

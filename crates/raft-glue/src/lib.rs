@@ -24,6 +24,7 @@ mod inbound;
 mod maintain;
 mod peers;
 mod probe;
+mod sleep;
 mod succeed;
 
 mod membership;
@@ -64,6 +65,7 @@ pub use peers::PeerState;
 pub use probe::{LeaderProbe, ProbeAnswer};
 pub use status::{PartitionStatus, ReplicaState, Role};
 pub use transport::{
-    AppendReply, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
+    AppendReply, RaftReply, RaftRequest, Refusal, SleepCall, SleepReply, SleepingGroup,
+    SnapshotHeader, Transport, TransportError,
 };
 pub use wanted::Want;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use partition_store::Store;
-use partition_types::{NodeId, PartitionId};
+use partition_types::{NodeId, PartitionId, RequestId};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +19,7 @@ use crate::group::Group;
 use crate::lead::Leads;
 use crate::metric::Metrics;
 use crate::probe::Prober;
+use crate::sleep::Sleepers;
 use crate::wanted::Wanted;
 use crate::{HostConfig, Transport, protocol};
 
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) leads: Leads,
     pub(crate) balance: Balance,
     pub(crate) driver: Driver,
+    pub(crate) sleepers: Sleepers,
     pub(crate) metrics: Metrics,
     pub(crate) routes: broadcast::Sender<PartitionId>,
     pub(crate) prober: Prober,
@@ -62,6 +64,7 @@ impl Shared {
         Self {
             raft_config: Arc::new(raft_config(&config)),
             driver: Driver::new(config.heartbeat_interval, seed(&config)),
+            sleepers: Sleepers::new(life()),
             config,
             store,
             transport,
@@ -149,6 +152,13 @@ fn election_timeouts_ms(config: &HostConfig) -> (u64, u64) {
     // (13/64 of the interval) may come late.
     let shortest = heartbeat + heartbeat_min_interval_ms(config) + heartbeat * 13 / 64 + 2;
     (shortest, ms(config.election_timeout.0).max(shortest + 1))
+}
+
+/// Another number for each start of a host.
+fn life() -> u64 {
+    let random = u128::from_be_bytes(*RequestId::random().as_bytes());
+    // The last half is the random one.
+    u64::try_from(random & u128::from(u64::MAX)).unwrap_or_default()
 }
 
 /// Makes this node's chance its own, and the same in each run.

@@ -13,3 +13,4 @@ mod members;
 mod propose;
 mod rejoin;
 mod restart;
+mod sleep;
