@@ -46,6 +46,9 @@ pub(crate) struct Driver {
     slot: Duration,
     /// Makes the chance of this node its own.
     seed: u64,
+    election_timeout: (Duration, Duration),
+    /// When this process went on after a pause.
+    resumed_at: Mutex<Option<Instant>>,
 }
 
 /// When one replica's timer runs out.
@@ -65,14 +68,41 @@ impl Default for Timer {
 }
 
 impl Driver {
-    pub(crate) fn new(heartbeat_interval: Duration, seed: u64) -> Self {
+    pub(crate) fn new(
+        heartbeat_interval: Duration,
+        election_timeout: (Duration, Duration),
+        seed: u64,
+    ) -> Self {
         Self {
             agenda: Mutex::default(),
             changed: Notify::new(),
             began: Instant::now(),
             slot: (heartbeat_interval / SLOTS).max(Duration::from_millis(1)),
             seed,
+            election_timeout,
+            resumed_at: Mutex::default(),
         }
+    }
+
+    /// Something of `due` runs now. Where that is much too late, the process, or
+    /// all of its machine, stood still: what came meanwhile is not heard yet, and
+    /// nobody is taken for silent before it was. Once in the time of two
+    /// elections only: a machine that is always late must elect too.
+    pub(crate) fn runs(&self, due: Instant) {
+        let (late, (shortest, longest)) = (due.elapsed(), self.election_timeout);
+        if late < shortest / 2 {
+            return;
+        }
+        let mut resumed_at = self.resumed_at.lock();
+        if resumed_at.is_none_or(|at| at.elapsed() > longest * 2) {
+            tracing::info!(?late, "this process stood still");
+            *resumed_at = Some(Instant::now());
+        }
+    }
+
+    /// When this process went on after a pause; or when it began.
+    pub(crate) fn resumed_at(&self) -> Instant {
+        self.resumed_at.lock().unwrap_or(self.began)
     }
 
     /// The slot that runs now.
@@ -131,7 +161,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let next = driver.agenda.lock().next();
         let due = async {
             match next {
-                Some(slot) => tokio::time::sleep_until(driver.at(slot)).await,
+                Some(slot) => {
+                    let at = driver.at(slot);
+                    tokio::time::sleep_until(at).await;
+                    driver.runs(at);
+                }
                 None => std::future::pending().await,
             }
         };
@@ -211,6 +245,7 @@ impl Group {
             (heard_at.map_or(timer.base, |at| at.max(timer.base)), timer.timeout)
         };
         let (votes, alone) = self.part()?;
+        let base = base.max(self.shared.driver.resumed_at());
         Some(Timed {
             leads: view.leads(),
             votes,
@@ -300,6 +335,7 @@ mod tests {
     use super::*;
 
     const HEARTBEAT: Duration = Duration::from_millis(500);
+    const ELECTION: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(4));
 
     fn id(id: u64) -> PartitionId {
         PartitionId::new(id).unwrap()
@@ -310,7 +346,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn beats_are_spread_and_each_group_has_one_an_interval() {
         const GROUPS: u64 = 1000;
-        let driver = Driver::new(HEARTBEAT, 7);
+        let driver = Driver::new(HEARTBEAT, ELECTION, 7);
         (1..=GROUPS).for_each(|group| driver.set_beat(id(group)));
         let (mut beats, mut most) = (0, 0);
         let end = driver.began + 4 * HEARTBEAT;
@@ -331,8 +367,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_pause_is_noticed_and_a_late_slot_is_none() {
+        let driver = Driver::new(HEARTBEAT, ELECTION, 7);
+        tokio::time::sleep(HEARTBEAT * 20).await;
+        driver.runs(Instant::now() - ELECTION.0 / 3);
+        assert_eq!(driver.resumed_at(), driver.began);
+        driver.runs(Instant::now() - ELECTION.0);
+        let resumed_at = Instant::now();
+        assert_eq!(driver.resumed_at(), resumed_at);
+        tokio::time::sleep(ELECTION.1).await;
+        driver.runs(Instant::now() - ELECTION.0);
+        assert_eq!(driver.resumed_at(), resumed_at, "it is always late");
+        tokio::time::sleep(ELECTION.1 * 2).await;
+        driver.runs(Instant::now() - ELECTION.0);
+        assert_eq!(driver.resumed_at(), Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_due_after_a_time_is_not_due_before() {
-        let driver = Driver::new(HEARTBEAT, 7);
+        let driver = Driver::new(HEARTBEAT, ELECTION, 7);
         tokio::time::sleep(Duration::from_millis(17)).await;
         for ms in [0, 1, 49, 50, 51, 1999] {
             let wait = Duration::from_millis(ms);

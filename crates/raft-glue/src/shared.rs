@@ -63,7 +63,7 @@ impl Shared {
     pub(crate) fn new(config: HostConfig, store: Store, transport: Arc<dyn Transport>) -> Self {
         Self {
             raft_config: Arc::new(raft_config(&config)),
-            driver: Driver::new(config.heartbeat_interval, seed(&config)),
+            driver: Driver::new(config.heartbeat_interval, config.election_timeout, seed(&config)),
             sleepers: Sleepers::new(life()),
             config,
             store,

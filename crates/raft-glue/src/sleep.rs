@@ -141,7 +141,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = shared.cancel.cancelled() => return,
-            _ = ticks.tick() => {}
+            due = ticks.tick() => shared.driver.runs(due),
         }
         beats = !beats;
         if beats {
@@ -157,7 +157,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             let chance = shared.driver.chance_of(peer);
             protocol::draw_timeout(shared.config.election_timeout, chance)
         };
-        let silent = shared.sleepers.book.lock().silent(Instant::now(), timeout);
+        let since = shared.driver.resumed_at();
+        let silent = shared.sleepers.book.lock().silent(Instant::now(), since, timeout);
         for (leader, ids) in silent {
             shared.orphan(leader, ids, "is silent");
         }

@@ -26,5 +26,6 @@ mod demo;
 mod drain;
 mod foreign;
 mod kill;
+mod pause;
 mod roll;
 mod trial;

@@ -193,17 +193,19 @@ impl Book {
         self.followed.get(&id) == Some(&leader)
     }
 
-    /// Leaders that were silent for `time`, which each call may give otherwise,
-    /// and what sleeps under them.
+    /// Leaders that were silent for `time`, each for its own and not counted from
+    /// before `since`, and what sleeps under them.
     pub(crate) fn silent(
         &self,
         now: Instant,
+        since: Instant,
         time: impl Fn(NodeId) -> Duration,
     ) -> Vec<(NodeId, Vec<PartitionId>)> {
         let followed = self.peers.iter().filter(|(_, peer)| !peer.followed.is_empty());
         followed
             .filter(|(id, peer)| {
-                peer.heard.is_none_or(|(_, at)| now.duration_since(at) >= time(**id))
+                let heard_at = peer.heard.map_or(since, |(_, at)| at.max(since));
+                now.duration_since(heard_at) >= time(**id)
             })
             .map(|(id, peer)| (*id, peer.followed.keys().copied().collect()))
             .collect()
@@ -305,12 +307,14 @@ mod tests {
         let (leader, mut follower) = both();
         let now = Instant::now();
         let second = Duration::from_secs(1);
-        assert_eq!(follower.silent(now, |_| second).len(), 1, "never heard at all");
+        let late = now + second;
+        assert_eq!(follower.silent(late, now, |_| second).len(), 1, "never heard at all");
         follower.heard(node(1), 7, now, leader.led_with(node(2)));
-        assert!(follower.silent(now + second / 2, |_| second).is_empty());
+        assert!(follower.silent(now + second / 2, now, |_| second).is_empty());
+        assert!(follower.silent(late, late, |_| second).is_empty(), "it stood still itself");
         assert!(follower.heard_within(node(1), now + second / 2, second));
-        let silent = follower.silent(now + second, |_| second);
+        let silent = follower.silent(late, now, |_| second);
         assert_eq!(silent, [(node(1), [1, 2, 3, 4, 5].map(id).to_vec())]);
-        assert!(!follower.heard_within(node(1), now + second, second));
+        assert!(!follower.heard_within(node(1), late, second));
     }
 }
