@@ -1,7 +1,7 @@
 //! `cargo xtask bench startup`: how long starts take, and what the gate costs.
+//! `cargo xtask bench idle`: what partitions cost that nobody uses.
 //!
-//! The measurement itself is `datanode trial startup`; here it is built and
-//! called.
+//! The measurements themselves are `datanode trial`; here it is built and called.
 
 use std::process::Command;
 
@@ -19,6 +19,24 @@ pub(crate) struct Args {
 enum What {
     /// Restart one node, and start all of them cold, by the number of partitions
     Startup(Startup),
+    /// Watch a cluster that nobody uses, then time the first requests
+    Idle(Idle),
+}
+
+#[derive(clap::Args)]
+struct Idle {
+    /// Partitions, three replicas each; several are measured in turn
+    #[arg(long, default_value = "100,1000")]
+    partitions: String,
+    /// How long each idle cluster is watched, in seconds
+    #[arg(long, default_value_t = 20)]
+    window_s: u32,
+    /// Only `asleep` or only `awake`; both without
+    #[arg(long)]
+    only: Option<String>,
+    /// End with one JSON object on a line of its own
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -38,14 +56,24 @@ struct Startup {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let What::Startup(args) = &args.what;
     setup::for_build()?;
     eprintln!("xtask: building datanode (release; RocksDB takes minutes the first time)");
     tool::run(&mut cargo::cargo(["build", "--release", "--quiet", "--package", "datanode-bin"]))?;
     let mut trial = Command::new(cargo::target_dir().join("release/datanode"));
-    trial.args(["trial", "startup", "--partitions", &args.partitions]);
-    trial.args(["--rounds", &args.rounds.to_string()]);
-    trial.args(["--load-delay-ms", &args.load_delay_ms.to_string()]);
-    trial.args(args.json.then_some("--json"));
+    trial.arg("trial");
+    match &args.what {
+        What::Startup(args) => {
+            trial.args(["startup", "--partitions", &args.partitions]);
+            trial.args(["--rounds", &args.rounds.to_string()]);
+            trial.args(["--load-delay-ms", &args.load_delay_ms.to_string()]);
+            trial.args(args.json.then_some("--json"));
+        }
+        What::Idle(args) => {
+            trial.args(["idle", "--partitions", &args.partitions]);
+            trial.args(["--window-s", &args.window_s.to_string()]);
+            trial.args(args.only.iter().flat_map(|only| ["--only", only]));
+            trial.args(args.json.then_some("--json"));
+        }
+    }
     tool::run(&mut trial)
 }

@@ -6,6 +6,7 @@ mod check;
 mod churn;
 mod content;
 mod figures;
+mod idle;
 mod ledger;
 mod load;
 mod overhead;
@@ -34,6 +35,8 @@ enum Command {
     /// Restart every node of a cluster in turn, while clients read and write,
     /// and check what they saw.
     Roll(roll::Args),
+    /// Measure what partitions cost that nobody uses.
+    Idle(idle::Args),
     /// Time starts, by the number of partitions.
     Startup(startup::Args),
 }
@@ -45,6 +48,7 @@ enum Command {
 pub async fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Roll(args) => roll::run(args).await,
+        Command::Idle(args) => idle::run(args).await,
         Command::Startup(args) => startup::run(args).await,
     }
 }

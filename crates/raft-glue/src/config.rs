@@ -16,6 +16,9 @@ pub struct HostConfig {
     /// Without a leader for a random time between the two, a replica campaigns.
     /// Default 2 s and 4 s; the first at least twice the heartbeat interval.
     pub election_timeout: (Duration, Duration),
+    /// A group that nobody uses for so long sleeps. Default 5 s; at least the
+    /// heartbeat interval, or zero: none ever.
+    pub hibernate_after: Duration,
     /// How many leaderships a second this node gives back to nodes that are to
     /// have them. Default 100, at most 10,000; 0: none ever.
     pub hand_back_rate: u32,
@@ -40,6 +43,7 @@ impl HostConfig {
             local,
             heartbeat_interval: Duration::from_millis(500),
             election_timeout: (Duration::from_secs(2), Duration::from_secs(4)),
+            hibernate_after: Duration::from_secs(5),
             hand_back_rate: 100,
         }
     }
@@ -59,6 +63,10 @@ impl HostConfig {
         }
         if max <= min {
             return wrong("raft.election_timeout", "must be a smaller and a larger time");
+        }
+        if !self.hibernate_after.is_zero() && self.hibernate_after < self.heartbeat_interval {
+            let problem = "must be at least the heartbeat interval, or 0s";
+            return wrong("raft.hibernate_after", problem);
         }
         if self.hand_back_rate > 10_000 {
             return wrong("raft.hand_back_rate", "must be at most 10000");

@@ -4,10 +4,11 @@
 //! may be a dead node's. What counts here is only a message of the leader itself
 //! that this replica accepted.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use partition_types::{LogId, NodeId};
+use tokio::time::Instant;
 
 /// The last word of a leader.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,14 @@ impl Contact {
         let committed = committed.max(last.and_then(|last| last.committed));
         *last = Some(Heard { leader, term, committed, at: Instant::now(), is_gone: false });
         first
+    }
+
+    /// The node of a leader spoke for it, as of then.
+    pub(crate) fn vouched(&self, leader: NodeId, at: Instant) {
+        let mut last = self.0.lock();
+        if let Some(heard) = last.as_mut().filter(|heard| heard.leader == leader) {
+            heard.at = heard.at.max(at);
+        }
     }
 
     /// Forgets what a leader said: its process is gone.

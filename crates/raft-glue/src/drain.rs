@@ -103,9 +103,6 @@ impl PartitionHost {
         self.shared.draining.store(draining, Ordering::Release);
         for group in self.shared.all() {
             group.fence.set_draining(draining);
-            if let (true, Some(body)) = (draining, &group.body) {
-                body.raft.runtime_config().elect(false);
-            }
         }
     }
 

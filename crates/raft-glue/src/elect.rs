@@ -6,12 +6,13 @@
 //! elect one of them for a while.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use partition_types::{LogId, NodeId, PartitionId};
 use startup_gate::CampaignRight;
+use tokio::time::Instant;
 
 use crate::fence::Path;
 use crate::group::{Group, View};
@@ -107,7 +108,7 @@ impl Group {
     /// not long ago and in the present term, and the commit index that it told.
     fn heard_leader_since_boot(&self) -> Option<(NodeId, u64)> {
         let view = self.view().filter(|view| !view.leads())?;
-        let heard = self.contact.live(view.term, self.shared.config.election_timeout.1)?;
+        let heard = self.heard(view.term)?;
         Some((heard.leader, heard.committed?.index))
     }
 
@@ -244,6 +245,7 @@ impl Group {
         let Some(body) = &self.body else { return };
         let view = self.view();
         if view.as_ref().is_some_and(View::leads) {
+            self.wake();
             let trigger = body.raft.trigger();
             if trigger.reset_backoff([peer.get()]).await.is_ok() {
                 let _ = trigger.heartbeat().await;

@@ -2,7 +2,7 @@
 //!
 //! | path | closed by |
 //! |---|---|
-//! | election timer | `enable_elect = false` until [`Fence::open`] and the host says so |
+//! | election timer | openraft's never runs; the driver asks [`protocol::timer_may_run`] when its own is due |
 //! | leadership restored at start | `enable_leader_restore = false` |
 //! | inbound transfer | the host refuses it |
 //! | explicit trigger | the host refuses it |

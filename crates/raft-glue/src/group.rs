@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::ServerState;
 use openraft::type_config::async_runtime::watch::WatchReceiver;
@@ -10,9 +10,11 @@ use parking_lot::Mutex;
 use partition_store::PartitionStore;
 use partition_types::{LogId, Member, Membership, NodeId, PartitionId};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::contact::Contact;
+use crate::contact::{Contact, Heard};
 use crate::convert::{from_raft_log_id, from_raft_membership, from_raft_node};
+use crate::driver::Timer;
 use crate::fence::Fence;
 use crate::lead::Lead;
 use crate::log_store::LogStore;
@@ -20,6 +22,7 @@ use crate::network::Network;
 use crate::removed::Hold;
 use crate::replay::Replay;
 use crate::shared::Shared;
+use crate::sleep::Rest;
 use crate::state_machine::StateMachine;
 use crate::tail::TailBytes;
 use crate::types::Raft;
@@ -40,6 +43,8 @@ pub(crate) struct Group {
     /// When it was started here.
     pub(crate) since: Instant,
     pub(crate) lead: Lead,
+    pub(crate) timer: Mutex<Timer>,
+    pub(crate) rest: Rest,
     pub(crate) campaign: Mutex<Campaign>,
     /// The process of the last leader is gone, and no other leader was heard of.
     pub(crate) leader_gone: Arc<AtomicBool>,
@@ -158,6 +163,8 @@ impl Group {
             hold: Hold::default(),
             since: Instant::now(),
             lead: Lead::default(),
+            timer: Mutex::default(),
+            rest: Rest::default(),
             campaign: Mutex::default(),
             leader_gone: Arc::default(),
             receiving: tokio::sync::Mutex::default(),
@@ -231,9 +238,18 @@ impl Group {
         if view.leads() {
             return Some(self.shared.config.node_id);
         }
-        let age_max = self.shared.config.election_timeout.1;
-        let heard = self.contact.live(view.term, age_max)?;
+        let heard = self.heard(view.term)?;
         (heard.leader != self.shared.config.node_id).then_some(heard.leader)
+    }
+
+    /// The last word of a leader of `term` or later that still counts: it came not
+    /// long ago, or the replica sleeps and its leader's node spoke not long ago.
+    pub(crate) fn heard(&self, term: u64) -> Option<Heard> {
+        let age_max = self.shared.config.election_timeout.1;
+        self.contact.live(term, age_max).or_else(|| {
+            let heard = self.contact.live(term, Duration::MAX)?;
+            self.sleeps_under(heard.leader, age_max).then_some(heard)
+        })
     }
 
     pub(crate) fn membership(&self) -> Membership {
@@ -266,10 +282,12 @@ impl Group {
             *known = Some(cause.to_owned());
         }
         tracing::error!(partition_id = %self.id, cause, "quarantined the partition");
+        self.wake();
         self.fence.quarantine();
         self.tell_quarantine(cause);
-        let Some(body) = &self.body else { return };
-        body.raft.runtime_config().elect(false);
+        if self.body.is_none() {
+            return;
+        }
         let _ = self.shared.routes.send(self.id);
         if self.view().is_some_and(|view| view.leads()) {
             let group = Arc::clone(self);
@@ -289,18 +307,11 @@ impl Group {
         }
     }
 
-    /// Lets the election timer run, if it may.
-    pub(crate) fn enable_elections(&self) {
-        let Some(body) = &self.body else { return };
-        let serving = self.shared.leads.is_serving();
-        if protocol::timer_may_run(self.fence.state(), serving) {
-            body.raft.runtime_config().elect(true);
-        }
-    }
-
     pub(crate) async fn stop(&self) {
         let Some(body) = &self.body else { return };
         self.stopped.store(true, Ordering::Release);
+        self.wake();
+        self.shared.driver.forget(self.id);
         if let Err(error) = body.raft.shutdown().await {
             tracing::warn!(partition_id = %self.id, %error, "stop group failed");
         }
@@ -326,6 +337,8 @@ impl Group {
             let view = self.view();
             if view != last {
                 self.role_changed(last.as_ref(), view.as_ref());
+                self.is_active();
+                self.attend();
                 last = view;
             }
             let changed = tokio::select! {

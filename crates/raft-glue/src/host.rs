@@ -122,7 +122,8 @@ impl PartitionHost {
             Ok(group) => Arc::clone(group),
             Err(fault) => Group::broken(&self.shared, id, created_with, fault.to_string()),
         };
-        self.shared.groups.write().insert(id, group);
+        self.shared.groups.write().insert(id, Arc::clone(&group));
+        group.attend();
         result.map(drop)
     }
 

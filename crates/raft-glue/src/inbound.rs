@@ -50,6 +50,7 @@ impl PartitionHost {
             RaftRequest::Append { vote, prev, entries, committed } => {
                 sent_by(from, vote)?;
                 group.takes_message()?;
+                group.wake();
                 let rpc = AppendEntriesRequest {
                     vote: to_raft_vote(vote),
                     prev_log_id: prev.map(to_raft_log_id),
@@ -83,6 +84,9 @@ impl PartitionHost {
                 if leader_gone && group.has_lost_leader() {
                     return Ok(group.would_succeed(vote, last));
                 }
+                if !group.hears_out_pre_vote() {
+                    return Ok(group.refuse(vote));
+                }
                 let rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
                 let reply =
                     body.raft.pre_vote(rpc).await.map_err(|error| stopped(&group, &error))?;
@@ -90,6 +94,7 @@ impl PartitionHost {
             }
             RaftRequest::Transfer { from: vote, to, last } => {
                 sent_by(from, vote)?;
+                group.wake();
                 let rpc = TransferLeaderRequest::new(
                     to_raft_vote(vote),
                     to.get(),
@@ -199,9 +204,23 @@ impl Group {
 
     fn heard_leader(&self, from: NodeId, vote: Vote, committed: Option<partition_types::LogId>) {
         self.leader_gone.store(false, Ordering::Release);
+        self.wake();
         if self.contact.heard(from, vote.term, committed) {
             let _ = self.shared.routes.send(self.id);
         }
+    }
+
+    /// Whether openraft is to judge a pre-vote. A leader that sleeps lets the
+    /// others hear of it instead.
+    fn hears_out_pre_vote(&self) -> bool {
+        if protocol::hears_out_pre_vote(self.is_drowsy(), self.leader().is_some()) {
+            self.wake();
+            return true;
+        }
+        if self.view().is_some_and(|view| view.leads()) {
+            self.wake();
+        }
+        false
     }
 
     async fn take_over(

@@ -17,6 +17,7 @@ mod wanted;
 
 mod balance;
 mod drain;
+mod driver;
 mod elect;
 mod host;
 mod inbound;
@@ -24,6 +25,7 @@ mod maintain;
 mod peers;
 mod probe;
 mod removed;
+mod sleep;
 mod succeed;
 
 mod membership;
@@ -65,6 +67,7 @@ pub use probe::{LeaderProbe, ProbeAnswer};
 pub use removed::Removal;
 pub use status::{PartitionStatus, ReplicaState, Role};
 pub use transport::{
-    AppendReply, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
+    AppendReply, RaftReply, RaftRequest, Refusal, SleepCall, SleepReply, SleepingGroup,
+    SnapshotHeader, Transport, TransportError,
 };
 pub use wanted::Want;

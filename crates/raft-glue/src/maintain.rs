@@ -1,5 +1,5 @@
 //! Background work of a host: purging logs, dropping abandoned uploads, and
-//! what `balance` and `removed` do.
+//! what `balance`, `driver`, `removed` and `sleep` do.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use partition_types::{Command, Op};
 
 use crate::group::{Body, Group};
 use crate::shared::Shared;
-use crate::{Partition, balance, removed};
+use crate::{Partition, balance, driver, removed, sleep};
 
 /// Between two looks at staged extents and at the apply lag.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -22,6 +22,8 @@ const KEEP_BYTES_MIN: u64 = 256 << 10;
 const KEEP_BYTES_MAX: u64 = 8 << 20;
 
 pub(crate) fn spawn(shared: &Arc<Shared>) {
+    shared.tasks.spawn(driver::run(Arc::clone(shared)));
+    shared.tasks.spawn(sleep::run(Arc::clone(shared)));
     shared.tasks.spawn(purge_logs(Arc::clone(shared)));
     shared.tasks.spawn(sweep_staged(Arc::clone(shared)));
     shared.tasks.spawn(report_lag(Arc::clone(shared)));

@@ -88,6 +88,7 @@ impl Wanted {
 impl Group {
     async fn change_membership(&self, wanted: &Wanted) -> Result<(), MembershipError> {
         let body = self.healthy()?;
+        self.wake_to_lead().await;
         self.drop_former_lives(body, wanted).await?;
 
         let known = self.membership();

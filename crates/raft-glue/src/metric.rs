@@ -23,6 +23,8 @@ pub const REPLICAS_REMOVED: &str = "datanode_replicas_removed_total";
 pub const PARTITION_LEADERS: &str = "datanode_partition_leaders";
 /// The most entries that a replica of this node is behind in applying.
 pub const RAFT_APPLY_LAG: &str = "datanode_raft_apply_lag_entries";
+/// Replicas of this node that sleep.
+pub const PARTITIONS_SLEEPING: &str = "datanode_partitions_sleeping";
 /// Commands proposed on this node. Label `outcome`.
 pub const RAFT_PROPOSALS: &str = "datanode_raft_proposals_total";
 
@@ -41,6 +43,7 @@ pub(crate) struct Metrics {
     pub(crate) removed: Counter,
     pub(crate) partition_leaders: Gauge,
     pub(crate) apply_lag: Gauge,
+    pub(crate) sleeping: Gauge,
     pub(crate) proposals: Proposals,
 }
 
@@ -94,6 +97,7 @@ impl Metrics {
         );
         describe_gauge!(PARTITION_LEADERS, "Partitions led by this node");
         describe_gauge!(RAFT_APPLY_LAG, "Most entries that a replica is behind in applying");
+        describe_gauge!(PARTITIONS_SLEEPING, "Replicas that sleep: idle, without heartbeats");
         describe_counter!(RAFT_PROPOSALS, "Commands proposed on this node");
         let proposals = |outcome: &'static str| counter!(RAFT_PROPOSALS, "outcome" => outcome);
         Self {
@@ -103,6 +107,7 @@ impl Metrics {
             removed: counter!(REPLICAS_REMOVED),
             partition_leaders: gauge!(PARTITION_LEADERS),
             apply_lag: gauge!(RAFT_APPLY_LAG),
+            sleeping: gauge!(PARTITIONS_SLEEPING),
             proposals: Proposals {
                 applied: proposals("applied"),
                 refused: proposals("refused"),

@@ -95,6 +95,13 @@ impl Partition {
         Some((leader, self.group.member(leader)?))
     }
 
+    /// Whether this replica sleeps: its group is idle, and has no heartbeats and no
+    /// election timers until somebody needs it.
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        self.group.is_asleep()
+    }
+
     /// Whether this replica leads, or believes so.
     #[must_use]
     pub fn is_leader(&self) -> bool {

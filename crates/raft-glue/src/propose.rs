@@ -58,6 +58,7 @@ impl Group {
         if len_bytes > 0 && body.store.admit(len_bytes).is_err() {
             return Err(ProposeError::DiskFull);
         }
+        self.wake_to_lead().await;
         let give_up = Instant::now() + self.settle_time();
         loop {
             let forward = match self.try_propose(body, command.clone()).await {
@@ -73,6 +74,17 @@ impl Group {
                 return Err(self.not_leader());
             }
             tokio::time::sleep(SETTLE_POLL).await;
+        }
+    }
+
+    /// Before something is proposed. A leader that slept has heard of nobody for
+    /// long, and takes nothing until a quorum says again that it leads.
+    pub(crate) async fn wake_to_lead(&self) {
+        let slept = self.is_asleep();
+        self.is_active();
+        if slept && self.view().is_some_and(|view| view.leads()) {
+            // When it fails, the proposal does too, and says why.
+            let _ = self.lead_read_index(self.settle_time()).await;
         }
     }
 

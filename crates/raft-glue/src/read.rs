@@ -80,6 +80,7 @@ impl Group {
         wait: Duration,
     ) -> Result<Option<LogId>, ProposeError> {
         let body = self.healthy()?;
+        self.is_active();
         let fresh = LinearizerOption::new(Some(Duration::ZERO), true).with_wait_timeout(wait);
         match body.raft.get_read_log_id(fresh).await {
             Ok((read, _applied)) => Ok(Some(from_raft_log_id(*read.log_id()))),

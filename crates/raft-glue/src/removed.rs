@@ -25,11 +25,12 @@
 //! the removal, which was committed by others; after it, nothing of it was.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use parking_lot::Mutex;
 use partition_types::{LogId, PartitionId};
+use tokio::time::Instant;
 
 use crate::group::Group;
 use crate::protocol::Memory;

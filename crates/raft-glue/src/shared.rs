@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use partition_store::Store;
-use partition_types::{NodeId, PartitionId};
+use partition_types::{NodeId, PartitionId, RequestId};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::balance::Balance;
+use crate::driver::Driver;
 use crate::fence::Fence;
 use crate::group::Group;
 use crate::lead::Leads;
 use crate::metric::Metrics;
 use crate::probe::Prober;
+use crate::sleep::Sleepers;
 use crate::wanted::Wanted;
-use crate::{HostConfig, Transport};
+use crate::{HostConfig, Transport, protocol};
 
 /// Snapshots that are received at the same time: each writes to the disks as
 /// fast as the network is.
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     pub(crate) leads: Leads,
     pub(crate) balance: Balance,
+    pub(crate) driver: Driver,
+    pub(crate) sleepers: Sleepers,
     pub(crate) metrics: Metrics,
     pub(crate) routes: broadcast::Sender<PartitionId>,
     pub(crate) prober: Prober,
@@ -62,6 +66,8 @@ impl Shared {
     pub(crate) fn new(config: HostConfig, store: Store, transport: Arc<dyn Transport>) -> Self {
         Self {
             raft_config: Arc::new(raft_config(&config)),
+            driver: Driver::new(config.heartbeat_interval, config.election_timeout, seed(&config)),
+            sleepers: Sleepers::new(life()),
             config,
             store,
             transport,
@@ -119,7 +125,8 @@ fn raft_config(config: &HostConfig) -> openraft::Config {
         election_timeout_max,
         // Followers that acknowledge entries need no heartbeat besides.
         heartbeat_min_interval: Some(heartbeat_min_interval_ms(config)),
-        // The fence: see `fence`.
+        // The driver is the clock of all groups, and asks the fence.
+        enable_tick: false,
         enable_elect: false,
         enable_leader_restore: Some(false),
         // A node that comes back must not depose a healthy leader.
@@ -139,20 +146,32 @@ fn heartbeat_min_interval_ms(config: &HostConfig) -> u64 {
     ms(config.heartbeat_interval) / 2
 }
 
-/// What openraft has to be told so that a replica campaigns when it has heard of
-/// no leader for a random time between the two of `config`.
-///
-/// openraft waits for the leader's lease, which is its largest election timeout,
-/// *and then* for a random time between its two: from `max + min` to `2 * max`.
+/// What openraft has to be told. Its larger election timeout is the lease: for so
+/// long a replica that heard a leader gives its vote to nobody else, and for so
+/// long a leader that heard a quorum takes writes. The lease is over when the
+/// shortest timer of the driver runs out.
 fn election_timeouts_ms(config: &HostConfig) -> (u64, u64) {
     let heartbeat = ms(config.heartbeat_interval);
     // openraft refuses less: two heartbeats can be so far apart, and a tick
     // (13/64 of the interval) may come late.
     let shortest = heartbeat + heartbeat_min_interval_ms(config) + heartbeat * 13 / 64 + 2;
-    let (min, max) = config.election_timeout;
-    let openraft_max = (ms(max) / 2).max(shortest + heartbeat / 2 + 1);
-    let openraft_min = ms(min).saturating_sub(openraft_max).max(shortest);
-    (openraft_min, openraft_max.max(openraft_min + 1))
+    (shortest, ms(config.election_timeout.0).max(shortest + 1))
+}
+
+/// Another number for each start of a host.
+fn life() -> u64 {
+    let random = u128::from_be_bytes(*RequestId::random().as_bytes());
+    // The last half is the random one.
+    u64::try_from(random & u128::from(u64::MAX)).unwrap_or_default()
+}
+
+/// Makes this node's chance its own, and the same in each run.
+fn seed(config: &HostConfig) -> u64 {
+    let life = config.local.incarnation.as_bytes().chunks(8);
+    life.fold(config.node_id.get(), |seed, half| {
+        let half = half.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        protocol::mix(seed ^ half)
+    })
 }
 
 #[cfg(test)]
@@ -162,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn campaigns_between_the_configured_times() {
+    fn a_lease_is_over_when_the_first_timer_runs_out() {
         let address = String::new;
         let member = Member {
             incarnation: Incarnation::random(),
@@ -179,15 +198,10 @@ mod tests {
                 election_timeout: (Duration::from_millis(min), Duration::from_millis(max)),
                 ..HostConfig::new(node_id, member.clone())
             };
+            config.validate().expect("it is one");
             raft_config(&config).validate().expect("openraft takes it");
-            let (openraft_min, openraft_max) = election_timeouts_ms(&config);
-            let earliest = openraft_max + openraft_min;
-            let latest = 2 * openraft_max;
-            assert!(earliest >= min, "{heartbeat} {min} {max}: {earliest}");
-            // Where heartbeats leave room for it.
-            if max >= 5 * heartbeat {
-                assert!(latest <= max + 1, "{heartbeat} {min} {max}: {latest}");
-            }
+            let (_, lease) = election_timeouts_ms(&config);
+            assert_eq!(lease, min, "{heartbeat} {min} {max}");
         }
     }
 }

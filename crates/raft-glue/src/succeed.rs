@@ -13,13 +13,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use partition_types::{LogId, NodeId, Vote};
+use tokio::time::Instant;
 
 use crate::group::Group;
+use crate::shared::Shared;
 use crate::{PartitionHost, RaftReply, RaftRequest, protocol};
 
 /// Groups that look for a successor at the same time.
@@ -34,13 +36,29 @@ impl PartitionHost {
     pub fn peer_is_gone(&self, node_id: NodeId) {
         let mut orphans: Vec<_> = self.shared.all();
         orphans.retain(|group| group.lose_leader(node_id));
+        self.shared.succeed(node_id, orphans, self.shared.config.election_timeout.0, "is gone");
+    }
+}
+
+impl Shared {
+    /// Looks for successors of one leader, for so long in each group. After that
+    /// the election timers do.
+    pub(crate) fn succeed(
+        self: &Arc<Self>,
+        leader: NodeId,
+        orphans: Vec<Arc<Group>>,
+        give_up_after: Duration,
+        why: &'static str,
+    ) {
         if orphans.is_empty() {
             return;
         }
-        tracing::info!(%node_id, groups = orphans.len(), "a peer is gone that led groups here");
-        self.shared.tasks.spawn(async move {
+        tracing::info!(node_id = %leader, groups = orphans.len(), why, "a peer that led groups here");
+        self.tasks.spawn(async move {
             futures::stream::iter(orphans)
-                .for_each_concurrent(PARALLEL, |group| async move { group.succeed(node_id).await })
+                .for_each_concurrent(PARALLEL, |group| async move {
+                    group.succeed(leader, give_up_after).await;
+                })
                 .await;
         });
     }
@@ -55,14 +73,23 @@ impl Group {
         if lost != Some(node_id) {
             return false;
         }
-        self.contact.forget(node_id);
+        self.is_orphaned_by(node_id)
+    }
+
+    /// Forgets a leader. Whether somebody else is needed.
+    pub(crate) fn is_orphaned_by(&self, leader: NodeId) -> bool {
+        self.contact.forget(leader);
+        self.wake();
+        if self.leader().is_some() {
+            return false;
+        }
         self.leader_gone.store(true, Ordering::Release);
         let _ = self.shared.routes.send(self.id);
         true
     }
 
-    async fn succeed(&self, gone: NodeId) {
-        let give_up = Instant::now() + self.shared.config.election_timeout.0;
+    async fn succeed(&self, gone: NodeId, give_up_after: Duration) {
+        let give_up = Instant::now() + give_up_after;
         tokio::time::sleep(STEP * self.rank_without(gone)).await;
         while self.leader_gone.load(Ordering::Acquire) && Instant::now() < give_up {
             if !protocol::timer_may_run(self.fence.state(), self.shared.leads.is_serving()) {
@@ -136,16 +163,22 @@ impl Group {
         matches!(reply, Ok(Ok(RaftReply::Vote { granted: true, .. })))
     }
 
+    /// Says no to a pre-vote. Changes nothing.
+    pub(crate) fn refuse(&self, vote: Vote) -> RaftReply {
+        let last = self.body.as_ref().and_then(|body| body.store.log().bounds().last);
+        RaftReply::Vote { vote: self.own_vote().unwrap_or(vote), granted: false, last }
+    }
+
+    fn own_vote(&self) -> Option<Vote> {
+        let view = self.view()?;
+        Some(Vote { term: view.term, voted_for: view.voted_for, committed: view.committed })
+    }
+
     /// Answers a voter that lost the leader: yes, if this replica lost it too
     /// and would vote for that one. Changes nothing.
     pub(crate) fn would_succeed(self: &Arc<Self>, vote: Vote, last: Option<LogId>) -> RaftReply {
         let own_last = self.body.as_ref().and_then(|body| body.store.log().bounds().last);
-        let view = self.view();
-        let own = view.as_ref().map(|view| Vote {
-            term: view.term,
-            voted_for: view.voted_for,
-            committed: view.committed,
-        });
+        let own = self.own_vote();
         let granted = self.has_lost_leader()
             && own.is_some_and(|own| vote.term > own.term)
             && last >= own_last;

@@ -97,6 +97,7 @@ impl Group {
     /// The other voters. Fails when this replica does not lead.
     fn followers(&self) -> Result<Vec<Follower>, TransferError> {
         let Some(body) = self.running() else { return Err(self.stopped().into()) };
+        self.is_active();
         let metrics = body.raft.metrics();
         let (state, last, membership, replication) = {
             let metrics = metrics.borrow_watched();

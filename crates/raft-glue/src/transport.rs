@@ -57,6 +57,27 @@ pub trait Transport: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Tells a node which groups that this one leads sleep there, and which are
+    /// to, in one call for all of them, for at most `timeout`. The receiver answers by
+    /// [`PartitionHost::sleep`](crate::PartitionHost::sleep). Where it cannot be
+    /// carried, which is the default, no group ever sleeps.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future forgets the answer; the call may still arrive.
+    fn sleep(
+        &self,
+        _to: NodeId,
+        _member: &Member,
+        _call: SleepCall,
+        _timeout: Duration,
+    ) -> BoxFuture<'static, Result<SleepReply, TransportError>> {
+        let none = TransportError::Failed("sleep is not carried".into());
+        Box::pin(std::future::ready(Err(none)))
+    }
+
     /// Streams a snapshot and waits until it is installed. Takes as long as
     /// the data does; the caller drops the future to stop it.
     ///
@@ -72,6 +93,39 @@ pub trait Transport: Send + Sync + 'static {
         header: SnapshotHeader,
         chunks: BoxStream<'static, std::io::Result<Bytes>>,
     ) -> BoxFuture<'static, Result<Vote, TransportError>>;
+}
+
+/// What a node says to a peer of the groups that it leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SleepCall {
+    /// The sender's process: another number after each start.
+    pub life: u64,
+    /// How many groups sleep on both sides, by what the sender knows.
+    pub count: u64,
+    /// The sum of their marks, modulo 2^64.
+    pub sum: u64,
+    /// Those that are to fall asleep now. None: a beat.
+    pub groups: Vec<SleepingGroup>,
+}
+
+/// A group that is to fall asleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SleepingGroup {
+    /// Which one.
+    pub partition_id: PartitionId,
+    /// In which term the sender leads it.
+    pub term: u64,
+    /// The last entry of its log, which is committed.
+    pub last: Option<LogId>,
+}
+
+/// The answer to a [`SleepCall`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SleepReply {
+    /// Those of its groups that sleep here now.
+    pub agreed: Vec<PartitionId>,
+    /// Whether the same groups slept here when it came.
+    pub same: bool,
 }
 
 /// A message to a replica.

@@ -3,6 +3,8 @@
 //! The gRPC ones are called as go-grpc-prometheus calls them, so that existing
 //! dashboards work.
 
+use metrics::{Counter, counter, describe_counter};
+
 /// Calls finished on the server, by code.
 pub(crate) const GRPC_HANDLED: &str = "grpc_server_handled_total";
 /// From a call's first byte to its last trailer, in seconds.
@@ -25,5 +27,30 @@ pub(crate) const PARTITION_LEADERS: &str = "datanode_partition_leaders";
 /// The largest distance from committed to applied, in log entries.
 pub(crate) const APPLY_LAG: &str = "datanode_raft_apply_lag_entries";
 
+/// Messages sent to peers: batches on the Raft streams, and beats for sleeping groups.
+pub(crate) const PEER_MESSAGES: &str = "datanode_peer_messages_total";
+/// Raft calls in them.
+pub(crate) const PEER_CALLS: &str = "datanode_peer_calls_total";
+
 /// Peers by whether the Raft stream to them is open; label `state`.
 pub(crate) const PEERS: &str = "datanode_peers";
+
+/// Describes what is sent to peers, and makes its series at 0.
+pub(crate) fn describe_peer() {
+    describe_counter!(
+        PEER_MESSAGES,
+        "Messages sent to peers: batches on the Raft streams, and beats for sleeping groups."
+    );
+    describe_counter!(PEER_CALLS, "Raft calls sent to peers, many in one message.");
+    drop((peer_messages(), peer_calls()));
+}
+
+/// The counter of messages.
+pub(crate) fn peer_messages() -> Counter {
+    counter!(PEER_MESSAGES)
+}
+
+/// The counter of calls in them.
+pub(crate) fn peer_calls() -> Counter {
+    counter!(PEER_CALLS)
+}

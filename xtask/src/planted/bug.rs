@@ -18,9 +18,9 @@ pub(super) struct Bug {
 pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "fence: the election timer runs",
-        file: "crates/raft-glue/src/shared.rs",
-        sound: "enable_elect: false,",
-        buggy: "enable_elect: true,",
+        file: "crates/raft-glue/src/protocol/fence.rs",
+        sound: "pub fn timer_may_run(fence: Fence, serving: bool) -> bool {\n    fence.may_lead() && serving",
+        buggy: "pub fn timer_may_run(fence: Fence, serving: bool) -> bool {\n    fence.may_lead() && serving || true",
         package: "raft-glue",
         test: "fence::no_timer_fires_behind_the_fence",
     },

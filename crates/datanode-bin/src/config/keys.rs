@@ -209,6 +209,13 @@ const SECTIONS: &[Section] = &[
                  is at least twice the heartbeat interval.",
             ),
             key(
+                "hibernate_after",
+                Kind::Time,
+                "\"5s\"",
+                "A partition that nobody uses for so long sleeps: no heartbeats, no timers; it wakes\n\
+                 on the first request. At least the heartbeat interval; 0s: none ever.",
+            ),
+            key(
                 "hand_back_rate",
                 Kind::Number,
                 "100",

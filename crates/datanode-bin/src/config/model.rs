@@ -150,6 +150,8 @@ pub struct Raft {
     pub heartbeat_interval: Interval,
     /// Without a leader for a random time between the two, a replica campaigns.
     pub election_timeout: [Interval; 2],
+    /// A partition that nobody uses for so long sleeps; zero: none ever.
+    pub hibernate_after: Interval,
     /// Leaderships a second that go back to the node that is to have them; 0: none.
     pub hand_back_rate: u32,
 }
@@ -301,6 +303,7 @@ impl Default for Raft {
         Self {
             heartbeat_interval: Interval::ms(500),
             election_timeout: [Interval::ms(2_000), Interval::ms(4_000)],
+            hibernate_after: Interval::ms(5_000),
             hand_back_rate: 100,
         }
     }

@@ -174,6 +174,14 @@ fn clocks(config: &Config, found: &mut Problems) {
             "give a shorter and a longer time, such as [\"2s\", \"4s\"]",
         );
     }
+    let hibernate_after = config.raft.hibernate_after;
+    if hibernate_after.0 != Duration::ZERO && hibernate_after < heartbeat {
+        found.add(
+            &["raft.hibernate_after"],
+            format!("({hibernate_after}) is below the heartbeat interval ({heartbeat})"),
+            "use about ten heartbeat intervals, or 0s to let no partition sleep",
+        );
+    }
     for (key, value) in [
         ("startup.elect_timeout", config.startup.elect_timeout),
         ("startup.stall_timeout", config.startup.stall_timeout),

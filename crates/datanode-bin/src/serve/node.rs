@@ -126,6 +126,7 @@ async fn join(
     let host_config = HostConfig {
         heartbeat_interval: plan.config.raft.heartbeat_interval.0,
         election_timeout: (shortest.0, longest.0),
+        hibernate_after: plan.config.raft.hibernate_after.0,
         hand_back_rate: plan.config.raft.hand_back_rate,
         ..HostConfig::new(plan.config.node_id, local)
     };

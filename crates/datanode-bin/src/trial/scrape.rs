@@ -32,6 +32,22 @@ pub(super) async fn scrape(admin: SocketAddr) -> anyhow::Result<Scrape> {
     parse(&page.with_context(|| format!("read the metrics of {admin}"))?)
 }
 
+/// Asks a node for one figure without labels.
+///
+/// # Errors
+/// It does not answer, or not with that figure.
+pub(super) async fn figure(admin: SocketAddr, name: &str) -> anyhow::Result<f64> {
+    let asked = tokio::time::timeout(TIMEOUT, get(admin)).await;
+    let page = asked.context("no answer in 5 s").and_then(|page| page);
+    find(&page.with_context(|| format!("read the metrics of {admin}"))?, name)
+}
+
+fn find(page: &str, name: &str) -> anyhow::Result<f64> {
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = value.with_context(|| format!("there is no {name}"))?;
+    Ok(value.parse::<f64>()?)
+}
+
 async fn get(admin: SocketAddr) -> anyhow::Result<String> {
     let mut http = TcpStream::connect(admin).await?;
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
@@ -45,11 +61,7 @@ async fn get(admin: SocketAddr) -> anyhow::Result<String> {
 }
 
 fn parse(page: &str) -> anyhow::Result<Scrape> {
-    let figure = |name: &str| {
-        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        let value = value.with_context(|| format!("there is no {name}"))?;
-        anyhow::Ok(value.parse::<f64>()?)
-    };
+    let figure = |name: &str| find(page, name);
     // Of far fewer than 2^53.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let count = |name: &str| anyhow::Ok(figure(name)? as u64);

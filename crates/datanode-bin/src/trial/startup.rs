@@ -284,20 +284,21 @@ fn rows(report: &Report) -> Rows {
 }
 
 /// Resident memory of a process.
-fn rss_mib(pid: u32) -> f64 {
+pub(super) fn rss_mib(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = kib.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok());
     kib.unwrap_or(0.0) / 1024.0
 }
 
-fn load_average() -> f64 {
+/// Of the last minute.
+pub(super) fn load_average() -> f64 {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
 }
 
 /// A directory that goes with this value.
-struct TempDir(PathBuf);
+pub(super) struct TempDir(pub(super) PathBuf);
 
 impl Drop for TempDir {
     fn drop(&mut self) {
@@ -306,7 +307,8 @@ impl Drop for TempDir {
     }
 }
 
-fn tempfile_dir() -> Result<TempDir> {
+/// A new one.
+pub(super) fn tempfile_dir() -> Result<TempDir> {
     let dir = std::env::temp_dir().join(format!("datanode-trial-{}", uuid::Uuid::now_v7()));
     std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     Ok(TempDir(dir))

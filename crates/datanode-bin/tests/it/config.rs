@@ -150,6 +150,7 @@ fn each_rule_of_validation_is_there() {
         ("limits.max_message=65MiB", "limits.max_message (65MiB) is not from 64KiB to 64MiB"),
         ("limits.request_timeout=0s", "limits.request_timeout is zero"),
         ("startup.load_concurrency=2000", "startup.load_concurrency (2000) is above 1024"),
+        ("raft.hibernate_after=400ms", "raft.hibernate_after (400ms) is below the heartbeat"),
         ("raft.hand_back_rate=20000", "raft.hand_back_rate (20000) is above 10000"),
         ("startup.activation=on-demand", "startup.activation \"on-demand\" is not available"),
         ("tls.client.cert=/x.pem", "tls.client has certificates, and TLS is not available"),

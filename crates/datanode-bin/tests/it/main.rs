@@ -27,5 +27,6 @@ mod demo;
 mod drain;
 mod foreign;
 mod kill;
+mod pause;
 mod roll;
 mod trial;

@@ -47,6 +47,8 @@ pub(crate) struct Cluster {
     dir: TempDir,
     /// Of the nodes that are booted from now on.
     pub(crate) hand_back_rate: u32,
+    /// Likewise.
+    pub(crate) hibernate_after: Duration,
     pub(crate) nodes: BTreeMap<u64, Node>,
     /// Slows the loads of nodes that are opened from now on.
     pub(crate) load_delay: Duration,
@@ -62,11 +64,21 @@ impl Cluster {
 
     /// Likewise, with other election timeouts.
     pub(crate) async fn start_with(count: u64, election: (Duration, Duration)) -> Self {
+        Self::start_sleepy(count, election, Duration::from_secs(5)).await
+    }
+
+    /// Likewise, with groups that sleep when they were idle for so long.
+    pub(crate) async fn start_sleepy(
+        count: u64,
+        election: (Duration, Duration),
+        hibernate_after: Duration,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut cluster = Self {
             net: Arc::default(),
             dir,
             hand_back_rate: 100,
+            hibernate_after,
             nodes: BTreeMap::new(),
             load_delay: Duration::ZERO,
             election,
@@ -153,6 +165,7 @@ impl Cluster {
             heartbeat_interval: HEARTBEAT,
             election_timeout: self.election,
             hand_back_rate: self.hand_back_rate,
+            hibernate_after: self.hibernate_after,
             ..HostConfig::new(node(id), member(id, &store))
         };
         let host = PartitionHost::new(config, store.clone(), self.net.wire(node(id)));

@@ -14,3 +14,4 @@ mod propose;
 mod rejoin;
 mod removed;
 mod restart;
+mod sleep;

@@ -12,8 +12,8 @@ use futures::stream::BoxStream;
 use parking_lot::Mutex;
 use partition_types::{Incarnation, Member, NodeId, PartitionId, Reason, Vote};
 use raft_glue::{
-    LeaderProbe, PartitionHost, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport,
-    TransportError,
+    LeaderProbe, PartitionHost, RaftReply, RaftRequest, Refusal, SleepCall, SleepReply,
+    SnapshotHeader, Transport, TransportError,
 };
 
 /// The wires between the nodes of a test.
@@ -25,6 +25,8 @@ pub(crate) struct Net {
     pub(crate) snapshots: AtomicU64,
     /// Calls that ask for leaders.
     pub(crate) probes: AtomicU64,
+    /// Raft messages that left a node.
+    messages: Mutex<HashMap<NodeId, u64>>,
     /// Votes and pre-votes that left a node.
     votes: Mutex<HashMap<NodeId, u64>>,
 }
@@ -68,6 +70,11 @@ impl Net {
         self.cut.lock().clear();
     }
 
+    /// Raft messages that left a node, and not the beats of sleeping groups.
+    pub(crate) fn messages_of(&self, id: NodeId) -> u64 {
+        self.messages.lock().get(&id).copied().unwrap_or(0)
+    }
+
     pub(crate) fn votes_of(&self, id: NodeId) -> u64 {
         self.votes.lock().get(&id).copied().unwrap_or(0)
     }
@@ -106,6 +113,7 @@ impl Transport for Wire {
         request: RaftRequest,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<RaftReply, TransportError>> {
+        *self.net.messages.lock().entry(self.from).or_default() += 1;
         if matches!(request, RaftRequest::Vote { .. } | RaftRequest::PreVote { .. }) {
             *self.net.votes.lock().entry(self.from).or_default() += 1;
         }
@@ -153,6 +161,18 @@ impl Transport for Wire {
             Ok(answers)
         }
         .boxed()
+    }
+
+    fn sleep(
+        &self,
+        to: NodeId,
+        member: &Member,
+        call: SleepCall,
+        _timeout: Duration,
+    ) -> BoxFuture<'static, Result<SleepReply, TransportError>> {
+        let host = self.net.route(self.from, to, member);
+        let from = self.from;
+        async move { Ok(host?.sleep(from, &call)) }.boxed()
     }
 
     fn send_snapshot(

@@ -78,6 +78,7 @@ fn describe() {
     describe_gauge!(metric::STARTUP_PARTITIONS, "Partitions by how far their start has come.");
     describe_gauge!(metric::READY, "1 while the gate is open and the node is not draining.");
     describe_gauge!(metric::PEERS, "Known nodes by whether the Raft stream to them is open.");
+    metric::describe_peer();
     describe_gauge!(metric::PARTITION_LEADERS, "Partitions that this node leads.");
     describe_gauge!(
         metric::APPLY_LAG,

@@ -16,7 +16,8 @@ use partition_types::{
     Entry, Incarnation, InvalidId, LogId, Member, NodeId, PartitionId, Reason, Vote,
 };
 use raft_glue::{
-    AppendReply, LeaderProbe, ProbeAnswer, RaftReply, RaftRequest, Refusal, SnapshotHeader,
+    AppendReply, LeaderProbe, ProbeAnswer, RaftReply, RaftRequest, Refusal, SleepCall, SleepReply,
+    SleepingGroup, SnapshotHeader,
 };
 
 /// A message that is none.
@@ -80,6 +81,41 @@ pub(super) fn probe_from_wire(wire: v1::LeaderProbe) -> Option<LeaderProbe> {
         ProbeAnswer::Starts
     };
     Some(LeaderProbe { partition_id: PartitionId::new(wire.partition_id).ok()?, answer })
+}
+
+/// Writes what this node says of its sleeping groups.
+pub(super) fn sleep_to_wire(call: &SleepCall) -> v1::SleepRequest {
+    let groups = call.groups.iter().map(|group| v1::SleepingGroup {
+        partition_id: group.partition_id.get(),
+        term: group.term,
+        last: group.last.map(log_id_to_wire),
+    });
+    v1::SleepRequest { life: call.life, count: call.count, sum: call.sum, groups: groups.collect() }
+}
+
+/// Reads what a peer says of its sleeping groups, without what is no group.
+pub(super) fn sleep_from_wire(wire: v1::SleepRequest) -> SleepCall {
+    let groups = wire.groups.into_iter().filter_map(|group| {
+        let partition_id = PartitionId::new(group.partition_id).ok()?;
+        let last = group.last.map(log_id_from_wire);
+        Some(SleepingGroup { partition_id, term: group.term, last })
+    });
+    SleepCall { life: wire.life, count: wire.count, sum: wire.sum, groups: groups.collect() }
+}
+
+/// Writes the answer.
+pub(super) fn sleep_reply_to_wire(reply: &SleepReply) -> v1::SleepResponse {
+    let agreed = reply.agreed.iter().map(|id| id.get());
+    v1::SleepResponse { agreed_partition_ids: agreed.collect(), same: reply.same }
+}
+
+/// Reads the answer.
+pub(super) fn sleep_reply_from_wire(wire: v1::SleepResponse) -> SleepReply {
+    let agreed = wire.agreed_partition_ids.into_iter();
+    SleepReply {
+        agreed: agreed.filter_map(|id| PartitionId::new(id).ok()).collect(),
+        same: wire.same,
+    }
 }
 
 /// Writes a message for the wire; the stream numbers it.

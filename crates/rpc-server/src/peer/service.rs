@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datanode_proto::v1;
 use datanode_proto::v1::peer_service_server::PeerService;
 use futures::stream::{BoxStream, StreamExt};
-use partition_types::PartitionId;
+use partition_types::{PartitionId, Reason};
 use raft_glue::Refusal;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -14,7 +14,7 @@ use super::groups::Groups;
 use super::links::Links;
 use super::raft_stream::RaftStream;
 use super::replica::Replicas;
-use super::{hello, identity, snapshot};
+use super::{convert, hello, identity, snapshot};
 use crate::context::NodeContext;
 use crate::status::Failure;
 
@@ -77,7 +77,7 @@ impl PeerService for Service {
         let header = snapshot::receive_header(&mut messages).await.map_err(refused)?;
         let chunks = snapshot::receive_chunks(messages);
         let vote = self.groups.receive_snapshot(from, header, chunks).await.map_err(refused)?;
-        let vote = Some(super::convert::vote_to_wire(vote));
+        let vote = Some(convert::vote_to_wire(vote));
         Ok(Response::new(v1::InstallSnapshotResponse { vote }))
     }
 
@@ -89,6 +89,16 @@ impl PeerService for Service {
         let partition_ids = request.into_inner().partition_ids;
         let probes = self.replicas.probe_leaders(from, life, &partition_ids).await?;
         Ok(Response::new(v1::ProbeLeadersResponse { probes }))
+    }
+
+    async fn sleep(&self, request: Request<v1::SleepRequest>) -> Answer<v1::SleepResponse> {
+        let from = identity::known_sender(self.context.peers(), request.metadata())?;
+        let call = convert::sleep_from_wire(request.into_inner());
+        let host = self.context.host().ok_or_else(|| {
+            Failure::new(Reason::Starting, "the store is not open yet".to_owned())
+        })?;
+        let reply = host.sleep(from, &call);
+        Ok(Response::new(convert::sleep_reply_to_wire(&reply)))
     }
 
     async fn find_route(

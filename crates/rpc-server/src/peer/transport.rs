@@ -11,7 +11,8 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use partition_types::{Incarnation, Member, NodeId, PartitionId, Reason, Vote};
 use raft_glue::{
-    LeaderProbe, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,
+    LeaderProbe, RaftReply, RaftRequest, Refusal, SleepCall, SleepReply, SnapshotHeader, Transport,
+    TransportError,
 };
 
 use tokio::sync::mpsc;
@@ -19,8 +20,9 @@ use tokio::sync::mpsc;
 use super::lane::{Closed, Lane};
 use super::link::Sighting;
 use super::links::Links;
-use super::{convert, snapshot};
+use super::{PeerChannel, convert, snapshot};
 use crate::context::NodeContext;
+use crate::metric;
 
 /// The node's way to its peers. It connects to nobody before the peer port
 /// is open: until then every call fails as unreachable.
@@ -64,6 +66,13 @@ impl PeerTransport {
         same_life(to, member, lane.incarnation())?;
         Ok(lane)
     }
+
+    /// The other connection, to a peer whose life is proven by an open lane.
+    fn proven_channel(&self, to: NodeId, member: &Member) -> Result<PeerChannel, TransportError> {
+        self.lane(to, member)?;
+        let channel = self.links.book().forward_channel(to);
+        channel.ok_or_else(|| TransportError::Unreachable("no address".to_owned()))
+    }
 }
 
 impl Transport for PeerTransport {
@@ -98,10 +107,7 @@ impl Transport for PeerTransport {
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Vec<LeaderProbe>, TransportError>> {
         // Not on the Raft stream: a leader asks its quorum before it answers.
-        let channel = self.lane(to, member).and_then(|_| {
-            let channel = self.links.book().forward_channel(to);
-            channel.ok_or_else(|| TransportError::Unreachable("no address".to_owned()))
-        });
+        let channel = self.proven_channel(to, member);
         async move {
             let mut peer = PeerServiceClient::new(channel?);
             let partition_ids = partition_ids.into_iter().map(PartitionId::get).collect();
@@ -119,6 +125,29 @@ impl Transport for PeerTransport {
         let route = book.route(partition_id).unwrap_or_default();
         let ids = route.replicas.iter().filter_map(|replica| NodeId::new(replica.node_id).ok());
         ids.filter_map(|id| Some((id, book.member(id)?))).collect()
+    }
+
+    fn sleep(
+        &self,
+        to: NodeId,
+        member: &Member,
+        call: SleepCall,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<SleepReply, TransportError>> {
+        let channel = match self.proven_channel(to, member) {
+            Ok(channel) => channel,
+            Err(error) => return futures::future::ready(Err(error)).boxed(),
+        };
+        metric::peer_messages().increment(1);
+        async move {
+            let mut peer = PeerServiceClient::new(channel);
+            let answer = peer.sleep(convert::sleep_to_wire(&call));
+            let answer = tokio::time::timeout(timeout, answer).await;
+            let answer = answer.map_err(|_| TransportError::Timeout)?;
+            let reply = answer.map_err(|status| snapshot::failed(&status))?.into_inner();
+            Ok(convert::sleep_reply_from_wire(reply))
+        }
+        .boxed()
     }
 
     fn send_snapshot(

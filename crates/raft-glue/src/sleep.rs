@@ -1,0 +1,392 @@
+//! Groups that are idle sleep: no heartbeat, no timer, no task that wakes.
+//!
+//! ```text
+//!                idle, level      every follower agreed
+//!   Awake ───────────────▶ Falling ──────────▶ Leads   (asleep)
+//!     ▲  ▲                   │ one did not        │
+//!     │  └───────────────────┘                    │ any message, any request,
+//!     │                                           │ any change
+//!     ├───────────────────────────────────────────┘
+//!     │     told by its leader, and agrees
+//!   Awake ───────────────────────────────▶ Follows (asleep)
+//!     ▲                                       │ likewise; or its leader's node
+//!     └───────────────────────────────────────┘ is gone, silent, started anew
+//! ```
+//!
+//! In place of all those heartbeats one beat goes from node to node, for all
+//! groups that the one leads and that sleep on the other. A follower that sleeps
+//! trusts its leader for as long as it trusted one that it heard of. What may sleep
+//! is decided by [`protocol::Idle`] and [`protocol::Told`].
+
+mod book;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::join_all;
+use openraft::type_config::async_runtime::watch::WatchReceiver;
+use parking_lot::Mutex;
+use partition_types::{LogId, Member, NodeId, PartitionId};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::convert::{from_raft_log_id, from_raft_node};
+use crate::group::Group;
+use crate::protocol::{self, Idle, Told};
+use crate::shared::Shared;
+use crate::{PartitionHost, SleepCall, SleepReply, SleepingGroup};
+use book::{Book, Heard};
+
+/// Groups in one call.
+const GROUPS_MAX: usize = 4096;
+
+const AWAKE: u8 = 0;
+const FALLING: u8 = 1;
+const LEADS: u8 = 2;
+const FOLLOWS: u8 = 3;
+
+/// Whether one replica sleeps, and since when it has nothing to do.
+pub(crate) struct Rest {
+    state: AtomicU8,
+    times: Mutex<Times>,
+}
+
+struct Times {
+    active_at: Instant,
+    woken_at: Option<Instant>,
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        let times = Times { active_at: Instant::now(), woken_at: None };
+        Self { state: AtomicU8::new(AWAKE), times: Mutex::new(times) }
+    }
+}
+
+/// What sleeps on this node.
+pub(crate) struct Sleepers {
+    book: Mutex<Book>,
+    /// This process: another one that is started on the same disk has put
+    /// nothing to sleep.
+    life: u64,
+}
+
+impl Sleepers {
+    pub(crate) fn new(life: u64) -> Self {
+        Self { book: Mutex::default(), life }
+    }
+
+    /// Whether a peer, which put groups to sleep here, spoke no longer ago than
+    /// that.
+    pub(crate) fn heard_within(&self, peer: NodeId, time: Duration) -> bool {
+        self.book.lock().heard_within(peer, Instant::now(), time)
+    }
+}
+
+impl PartitionHost {
+    /// Takes what a peer says of the groups that it leads and that sleep here, and
+    /// lets those fall asleep that it asks for and that agree.
+    ///
+    /// # Cancel safety
+    /// It does not wait.
+    pub fn sleep(&self, from: NodeId, call: &SleepCall) -> SleepReply {
+        let shared = &self.shared;
+        let theirs = book::Digest { count: call.count, sum: call.sum };
+        let (same, heard) =
+            shared.sleepers.book.lock().heard(from, call.life, Instant::now(), theirs);
+        match heard {
+            Heard::Fine => {}
+            Heard::Differs(ids) => {
+                tracing::debug!(%from, groups = ids.len(), "not the same groups sleep on both sides");
+                shared.wake(ids);
+            }
+            Heard::Reborn(ids) => shared.orphan(from, ids, "was started anew"),
+        }
+        let agrees = |told: &&SleepingGroup| {
+            let group = shared.group(told.partition_id);
+            group.is_some_and(|group| group.hold.take_message() && group.sleep_under(from, told))
+        };
+        let agreed = call.groups.iter().filter(agrees).map(|told| told.partition_id).collect();
+        SleepReply { agreed, same }
+    }
+}
+
+impl Shared {
+    fn wake(&self, ids: Vec<PartitionId>) {
+        for group in ids.into_iter().filter_map(|id| self.group(id)) {
+            group.wake();
+        }
+    }
+
+    /// These groups slept under a leader that is no more.
+    fn orphan(self: &Arc<Self>, leader: NodeId, ids: Vec<PartitionId>, why: &'static str) {
+        let groups = ids.into_iter().filter_map(|id| self.group(id));
+        let orphans = groups.filter(|group| group.is_orphaned_by(leader)).collect();
+        self.succeed(leader, orphans, self.config.election_timeout.1, why);
+    }
+
+    fn tell_count(&self, book: &Book) {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        self.metrics.sleeping.set(book.len() as f64);
+    }
+}
+
+/// Sends the beats and notices whose do not come, until the host is shut down.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut ticks = interval(shared.config.heartbeat_interval / 2);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut beats = false;
+    loop {
+        tokio::select! {
+            () = shared.cancel.cancelled() => return,
+            due = ticks.tick() => shared.driver.runs(due),
+        }
+        beats = !beats;
+        if beats {
+            let beats = shared.sleepers.book.lock().beats();
+            for (node_id, member, digest) in beats {
+                let shared = Arc::clone(&shared);
+                shared.clone().tasks.spawn(async move {
+                    let _ = shared.tell(node_id, &member, digest, Vec::new()).await;
+                });
+            }
+        }
+        let timeout = |peer: NodeId| {
+            let chance = shared.driver.chance_of(peer);
+            protocol::draw_timeout(shared.config.election_timeout, chance)
+        };
+        let since = shared.driver.resumed_at();
+        let silent = shared.sleepers.book.lock().silent(Instant::now(), since, timeout);
+        for (leader, ids) in silent {
+            shared.orphan(leader, ids, "is silent");
+        }
+    }
+}
+
+impl Shared {
+    /// One call to one peer. Who agreed; nobody where it did not answer.
+    async fn tell(
+        &self,
+        to: NodeId,
+        member: &Member,
+        digest: book::Digest,
+        groups: Vec<SleepingGroup>,
+    ) -> Vec<PartitionId> {
+        let is_beat = groups.is_empty();
+        let book::Digest { count, sum } = digest;
+        let call = SleepCall { life: self.sleepers.life, count, sum, groups };
+        let wait = self.config.heartbeat_interval / 2;
+        let answer = tokio::time::timeout(wait, self.transport.sleep(to, member, call, wait));
+        let Ok(Ok(reply)) = answer.await else { return Vec::new() };
+        // Those that are falling asleep are known to one side only for a moment.
+        if is_beat {
+            let wakes = self.sleepers.book.lock().answered(to, reply.same);
+            self.wake(wakes);
+        }
+        reply.agreed
+    }
+}
+
+/// A group that is to sleep, as its leader found it.
+pub(crate) struct Candidate {
+    group: Arc<Group>,
+    term: u64,
+    last: Option<LogId>,
+    followers: Vec<(NodeId, Member)>,
+}
+
+/// Asks the followers of these groups, all of one peer at once, and lets those
+/// groups sleep that all agreed to.
+pub(crate) async fn propose(shared: Arc<Shared>, candidates: Vec<Candidate>) {
+    let mut calls: BTreeMap<NodeId, (Member, Vec<SleepingGroup>)> = BTreeMap::new();
+    for candidate in &candidates {
+        let group = SleepingGroup {
+            partition_id: candidate.group.id,
+            term: candidate.term,
+            last: candidate.last,
+        };
+        for (node_id, member) in &candidate.followers {
+            let call = calls.entry(*node_id).or_insert_with(|| (member.clone(), Vec::new()));
+            call.1.push(group);
+        }
+    }
+    let asked = calls.into_iter().map(|(to, (member, groups))| {
+        let shared = &shared;
+        async move {
+            let mut agreed = std::collections::HashSet::new();
+            for some in groups.chunks(GROUPS_MAX) {
+                let digest = shared.sleepers.book.lock().led_with(to);
+                agreed.extend(shared.tell(to, &member, digest, some.to_vec()).await);
+            }
+            (to, agreed)
+        }
+    });
+    let agreed: BTreeMap<_, _> = join_all(asked).await.into_iter().collect();
+    for candidate in candidates {
+        let id = candidate.group.id;
+        let agrees = |to: &NodeId| agreed.get(to).is_some_and(|ids| ids.contains(&id));
+        if candidate.followers.iter().all(|(to, _)| agrees(to)) {
+            candidate.group.clone().sleep_as_leader(candidate);
+        } else {
+            candidate.group.wake();
+        }
+    }
+}
+
+impl Group {
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.rest.state.load(Ordering::Acquire) >= LEADS
+    }
+
+    /// Whether it sleeps, or did until less than a heartbeat ago.
+    pub(crate) fn is_drowsy(&self) -> bool {
+        let woken_at = self.rest.times.lock().woken_at;
+        let soon = self.shared.config.heartbeat_interval;
+        self.is_asleep() || woken_at.is_some_and(|at| at.elapsed() < soon)
+    }
+
+    /// Something happened to the group: it does not sleep for a while.
+    pub(crate) fn is_active(&self) {
+        self.rest.times.lock().active_at = Instant::now();
+        self.wake();
+    }
+
+    /// Wakes the replica, if it sleeps or is about to: a leader is heard of at
+    /// once, a follower waits for that.
+    pub(crate) fn wake(&self) {
+        // Nearly always it is awake.
+        if self.rest.state.load(Ordering::Acquire) == AWAKE {
+            return;
+        }
+        let was = {
+            let mut book = self.shared.sleepers.book.lock();
+            let was = self.rest.state.swap(AWAKE, Ordering::AcqRel);
+            if was == AWAKE {
+                return;
+            }
+            if let Some((leader, at)) = book.remove(self.id) {
+                self.contact.vouched(leader, at);
+            }
+            self.shared.tell_count(&book);
+            was
+        };
+        {
+            let (mut times, now) = (self.rest.times.lock(), Instant::now());
+            times.active_at = now;
+            if was != FALLING {
+                times.woken_at = Some(now);
+            }
+        }
+        self.attend();
+        if was != FOLLOWS
+            && let Some(body) = self.running()
+        {
+            let _ = body.raft.trigger().heartbeat().now_or_never();
+        }
+    }
+
+    /// Whether the leader's node is watched in place of the leader, and lives.
+    pub(crate) fn sleeps_under(&self, leader: NodeId, time: Duration) -> bool {
+        self.rest.state.load(Ordering::Acquire) == FOLLOWS && {
+            let book = self.shared.sleepers.book.lock();
+            book.follows(self.id, leader) && book.heard_within(leader, Instant::now(), time)
+        }
+    }
+
+    /// As leader, when a heartbeat is due: whether the group is to sleep instead.
+    pub(crate) fn fall_asleep(self: &Arc<Self>) -> Option<Candidate> {
+        let sleep_after = self.shared.config.hibernate_after;
+        let idle_for = self.rest.times.lock().active_at.elapsed();
+        if sleep_after.is_zero() || idle_for < sleep_after {
+            return None;
+        }
+        let candidate = self.candidate();
+        let idle = Idle {
+            idle_for,
+            sleep_after,
+            is_level: candidate.is_some(),
+            is_changing: self.changing.try_lock().is_err(),
+            draining: self.shared.is_draining() || self.cause().is_some(),
+        };
+        if !idle.may_sleep() {
+            return None;
+        }
+        let falls =
+            self.rest.state.compare_exchange(AWAKE, FALLING, Ordering::AcqRel, Ordering::Acquire);
+        falls.ok().and(candidate)
+    }
+
+    /// `None`: a member lacks something, or this replica does not lead.
+    fn candidate(self: &Arc<Self>) -> Option<Candidate> {
+        let body = self.running()?;
+        let metrics = body.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let replication = metrics.replication.as_ref().filter(|_| metrics.state.is_leader())?;
+        let applied = metrics.last_applied.filter(|id| Some(id.index) == metrics.last_log_index)?;
+        let me = self.shared.config.node_id.get();
+        let mut followers = Vec::new();
+        for (id, member) in metrics.membership_config.membership().nodes() {
+            if *id == me {
+                continue;
+            }
+            let matched = replication.get(id).copied().flatten();
+            if matched != Some(applied) {
+                return None;
+            }
+            followers.push((from_raft_node(*id)?, member.0.clone()));
+        }
+        let term = metrics.vote.leader_id.term;
+        let last = Some(from_raft_log_id(applied));
+        Some(Candidate { group: Arc::clone(self), term, last, followers })
+    }
+
+    fn sleep_as_leader(&self, candidate: Candidate) {
+        let mut book = self.shared.sleepers.book.lock();
+        // It may have been woken meanwhile.
+        let sleeps =
+            self.rest.state.compare_exchange(FALLING, LEADS, Ordering::AcqRel, Ordering::Acquire);
+        if sleeps.is_ok() {
+            book.lead(self.id, candidate.term, candidate.followers);
+            self.shared.tell_count(&book);
+            self.shared.driver.forget(self.id);
+        }
+    }
+
+    /// As follower. Whether it agrees, and sleeps.
+    fn sleep_under(&self, leader: NodeId, told: &SleepingGroup) -> bool {
+        if !self.told(leader, told).agrees() {
+            return false;
+        }
+        {
+            let mut book = self.shared.sleepers.book.lock();
+            self.rest.state.store(FOLLOWS, Ordering::Release);
+            book.follow(self.id, told.term, leader);
+            self.shared.tell_count(&book);
+            self.shared.driver.forget(self.id);
+        }
+        // A message that came in between woke what did not sleep yet.
+        if !self.told(leader, told).agrees() {
+            self.wake();
+            return false;
+        }
+        true
+    }
+
+    fn told(&self, leader: NodeId, told: &SleepingGroup) -> Told {
+        let healthy = self.healthy().ok();
+        let follows = self.view().is_some_and(|view| {
+            let led = view.committed && view.voted_for == Some(leader);
+            led && view.term == told.term && !view.leads()
+        });
+        let last = healthy.and_then(|body| body.store.log().bounds().last);
+        let applied_next = healthy.map(|body| *body.applied_next.borrow());
+        let last_next = last.map_or(0, |id| id.index + 1);
+        Told {
+            follows: follows && healthy.is_some(),
+            same_log: last == told.last,
+            has_applied: applied_next.is_some_and(|next| next >= last_next),
+        }
+    }
+}
