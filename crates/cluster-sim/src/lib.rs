@@ -1,4 +1,6 @@
-//! Checks of the whole protocol that need no real node: today the model of the
-//! start-up and drain protocol. It stores nothing and speaks to nobody.
+//! Checks of the whole protocol that need no real node: the model of the start-up
+//! and drain protocol, and, with the feature `sim`, a simulated cluster.
 
 pub mod model;
+#[cfg(feature = "sim")]
+pub mod sim;

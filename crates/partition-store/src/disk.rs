@@ -26,7 +26,9 @@ use crate::writer::LogWriter;
 pub(crate) use flush::{Flush, FlushThread};
 pub(crate) use health::Health;
 pub(crate) use loaded::Loaded;
-pub(crate) use opening::{OpenDisk, lock_fault, open_read_only};
+pub(crate) use opening::OpenDisk;
+#[cfg(feature = "rocksdb")]
+pub(crate) use opening::{lock_fault, open_read_only};
 
 /// A disk in use.
 pub(crate) struct Disk {

@@ -4,10 +4,11 @@
 //! may be a dead node's. What counts here is only a message of the leader itself
 //! that this replica accepted.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use partition_types::{LogId, NodeId};
+use tokio::time::Instant;
 
 /// The last word of a leader.
 #[derive(Debug, Clone, Copy)]

@@ -6,12 +6,13 @@
 //! elect one of them for a while.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use partition_types::{NodeId, PartitionId};
 use startup_gate::CampaignRight;
+use tokio::time::Instant;
 
 use crate::fence::Path;
 use crate::group::{Group, View};

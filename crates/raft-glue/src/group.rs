@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::ServerState;
 use openraft::type_config::async_runtime::watch::WatchReceiver;
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use partition_store::PartitionStore;
 use partition_types::{Member, NodeId, PartitionId};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::contact::Contact;
 use crate::convert::{from_raft_membership, from_raft_node};

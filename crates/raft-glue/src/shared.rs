@@ -117,7 +117,7 @@ fn raft_config(config: &HostConfig) -> openraft::Config {
         heartbeat_min_interval: Some(heartbeat_min_interval_ms(config)),
         // The fence: see `fence`.
         enable_elect: false,
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(restores_leader()),
         // A node that comes back must not depose a healthy leader.
         enable_pre_vote: Some(true),
         // The host decides, by what the store has flushed: see `maintain`.
@@ -125,6 +125,15 @@ fn raft_config(config: &HostConfig) -> openraft::Config {
         max_in_snapshot_log_to_keep: u64::MAX,
         ..openraft::Config::default()
     }
+}
+
+/// Whether a replica that led when it went leads again when it comes.
+fn restores_leader() -> bool {
+    #[cfg(feature = "planted")]
+    if partition_store::planted::is_planted(partition_store::planted::Bug::LeaderRestored) {
+        return true;
+    }
+    false
 }
 
 fn ms(time: Duration) -> u64 {

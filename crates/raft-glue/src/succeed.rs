@@ -13,11 +13,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use partition_types::{LogId, NodeId, Vote};
+use tokio::time::Instant;
 
 use crate::group::Group;
 use crate::{PartitionHost, RaftReply, RaftRequest, protocol};

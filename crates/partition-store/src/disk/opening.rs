@@ -11,12 +11,18 @@ use tokio::sync::watch;
 use super::{Disk, Flush, FlushThread, Health, Loaded};
 use crate::blocking::Pools;
 use crate::codec::{CodecError, NodeRecord, Phase, decode_node, encode_node};
-use crate::engine::rocks::{Kind, Mode, Rocks};
-use crate::engine::{Batch, Durability, Engine, EngineError, Read, Table};
+#[cfg(feature = "rocksdb")]
+use crate::engine::rocks::Rocks;
+#[cfg(any(test, feature = "simulation"))]
+use crate::engine::simulated::MemoryDisk;
+use crate::engine::{Batch, Durability, Engine, EngineError, Kind, Mode, Read, Table};
 use crate::error::OpenError;
+#[cfg(feature = "rocksdb")]
 use crate::identity::{self, Found};
 use crate::keys;
-use crate::lock::{DirLock, LockError};
+#[cfg(feature = "rocksdb")]
+use crate::lock::DirLock;
+use crate::lock::LockError;
 use crate::log::{Recent, TailBytes};
 use crate::manifest::{Manifest, ManifestError};
 use crate::metric::{FlushMetrics, WriterMetrics};
@@ -27,8 +33,8 @@ use crate::writer::LogWriter;
 pub(crate) struct OpenDisk {
     path: PathBuf,
     identity: NodeRecord,
-    raft: Rocks,
-    data: Rocks,
+    raft: Arc<dyn Engine>,
+    data: Arc<dyn Engine>,
     /// What its own manifest says.
     pub(crate) manifest: Manifest,
 }
@@ -51,6 +57,7 @@ impl OpenDisk {
     }
 
     /// Opens the databases, making them if the directory is being made.
+    #[cfg(feature = "rocksdb")]
     pub(crate) fn open(
         path: &Path,
         identity: &NodeRecord,
@@ -60,15 +67,41 @@ impl OpenDisk {
             Phase::Making => Mode::Create,
             Phase::Made => Mode::Existing,
         };
-        let raft = open_database(path, Kind::Raft, mode, lock)?;
-        let data = open_database(path, Kind::Data, mode, lock)?;
+        let raft: Arc<dyn Engine> = Arc::new(open_database(path, Kind::Raft, mode, lock)?);
+        let data: Arc<dyn Engine> = Arc::new(open_database(path, Kind::Data, mode, lock)?);
+        Self::with_engines(path, identity, mode, raft, data)
+    }
+
+    /// Likewise, on a disk in memory.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn open_in_memory(
+        path: &Path,
+        identity: &NodeRecord,
+        disk: &MemoryDisk,
+    ) -> Result<Self, OpenError> {
+        let mode = match identity.phase {
+            Phase::Making => Mode::Create,
+            Phase::Made => Mode::Existing,
+        };
+        let raft: Arc<dyn Engine> = Arc::new(disk.open(Kind::Raft));
+        let data: Arc<dyn Engine> = Arc::new(disk.open(Kind::Data));
+        Self::with_engines(path, identity, mode, raft, data)
+    }
+
+    fn with_engines(
+        path: &Path,
+        identity: &NodeRecord,
+        mode: Mode,
+        raft: Arc<dyn Engine>,
+        data: Arc<dyn Engine>,
+    ) -> Result<Self, OpenError> {
         let opened = [
             (&raft, Kind::Raft, Table::LogMeta, keys::raft_node()),
             (&data, Kind::Data, Table::StateMeta, keys::data_node()),
         ];
         for (engine, kind, table, key) in opened {
             let directory = path.join(kind.dir());
-            match check_node(engine, &directory, table, &key, identity)? {
+            match check_node(engine.as_ref(), &directory, table, &key, identity)? {
                 Belongs::Here => {}
                 Belongs::Nowhere if mode == Mode::Create => {
                     let mut batch = Batch::default();
@@ -83,7 +116,7 @@ impl OpenDisk {
                 }
             }
         }
-        let manifest = read_manifest(path, &raft)?;
+        let manifest = read_manifest(path, raft.as_ref())?;
         Ok(Self { path: path.to_owned(), identity: identity.clone(), raft, data, manifest })
     }
 
@@ -119,49 +152,104 @@ impl OpenDisk {
         reserve_bytes: u64,
         flushed: watch::Sender<u64>,
     ) -> io::Result<Disk> {
-        let raft: Arc<dyn Engine> = Arc::new(self.raft);
-        let data: Arc<dyn Engine> = Arc::new(self.data);
-        let health = Arc::new(Health::new(self.path.clone()));
-        let tail_bytes = Arc::new(TailBytes::default());
-        let writer = Arc::new(LogWriter::start(
+        let parts = self.parts();
+        let writer = LogWriter::start(
             format!("store{nth}-log"),
-            Arc::clone(&raft),
-            Arc::clone(&health),
-            Recent::new(Arc::clone(&tail_bytes)),
+            Arc::clone(&self.raft),
+            Arc::clone(&parts.health),
+            Recent::new(Arc::clone(&parts.tail_bytes)),
             WriterMetrics::new(nth),
-        )?);
-        let loaded = Arc::new(Loaded::default());
-        let flush = Arc::new(Flush {
-            engine: Arc::clone(&data),
-            writer: Arc::clone(&writer),
-            loaded: Arc::clone(&loaded),
-            health: Arc::clone(&health),
+        )?;
+        let flush = self.flush(nth, &parts, Arc::new(writer), flushed);
+        let flusher = FlushThread::start(format!("store{nth}-flush"), Arc::clone(&flush))?;
+        let space = Space::new(self.path.clone(), reserve_bytes);
+        Ok(self.disk(parts, flush, flusher, space, Pools::start(nth)?))
+    }
+
+    /// The disk, with tasks in the threads' places.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn start_simulated(
+        self,
+        nth: usize,
+        memory: &MemoryDisk,
+        flushed: watch::Sender<u64>,
+    ) -> Disk {
+        let parts = self.parts();
+        let writer = LogWriter::simulated(
+            memory.clone(),
+            Arc::clone(&self.raft),
+            Arc::clone(&parts.health),
+            Recent::new(Arc::clone(&parts.tail_bytes)),
+            WriterMetrics::new(nth),
+        );
+        let flush = self.flush(nth, &parts, Arc::new(writer), flushed);
+        let flusher = FlushThread::simulated(Arc::clone(&flush));
+        self.disk(parts, flush, flusher, Space::endless(), Pools::simulated(memory))
+    }
+
+    fn parts(&self) -> Parts {
+        Parts {
+            health: Arc::new(Health::new(self.path.clone())),
+            tail_bytes: Arc::default(),
+            loaded: Arc::default(),
+        }
+    }
+
+    fn flush(
+        &self,
+        nth: usize,
+        parts: &Parts,
+        writer: Arc<LogWriter>,
+        flushed: watch::Sender<u64>,
+    ) -> Arc<Flush> {
+        Arc::new(Flush {
+            engine: Arc::clone(&self.data),
+            writer,
+            loaded: Arc::clone(&parts.loaded),
+            health: Arc::clone(&parts.health),
             metrics: FlushMetrics::new(nth),
             flushed,
             one_at_a_time: Mutex::new(()),
             unflushed_bytes: AtomicU64::new(0),
             freed_bytes: AtomicU64::new(0),
             wanted: Arc::default(),
-        });
-        let flusher = FlushThread::start(format!("store{nth}-flush"), Arc::clone(&flush))?;
-        Ok(Disk {
-            space: Space::new(self.path.clone(), reserve_bytes),
+        })
+    }
+
+    fn disk(
+        self,
+        parts: Parts,
+        flush: Arc<Flush>,
+        flusher: FlushThread,
+        space: Space,
+        pools: Pools,
+    ) -> Disk {
+        Disk {
+            space,
             path: self.path,
             id: self.identity.disk,
-            health,
-            raft,
-            data,
-            writer,
+            health: parts.health,
+            raft: self.raft,
+            data: self.data,
+            writer: Arc::clone(&flush.writer),
             flush,
-            loaded,
-            pools: Arc::new(Pools::start(nth)?),
-            tail_bytes,
+            loaded: parts.loaded,
+            pools: Arc::new(pools),
+            tail_bytes: parts.tail_bytes,
             flusher,
-        })
+        }
     }
 }
 
+/// What the parts of a disk share.
+struct Parts {
+    health: Arc<Health>,
+    tail_bytes: Arc<TailBytes>,
+    loaded: Arc<Loaded>,
+}
+
 /// A data directory that is only looked at.
+#[cfg(feature = "rocksdb")]
 pub(crate) struct ReadOnly {
     pub(crate) raft: Rocks,
     pub(crate) data: Rocks,
@@ -170,6 +258,7 @@ pub(crate) struct ReadOnly {
 }
 
 /// Opens a data directory to look at it: nothing in it is changed.
+#[cfg(feature = "rocksdb")]
 pub(crate) fn open_read_only(path: &Path) -> Result<ReadOnly, OpenError> {
     let lock = match DirLock::acquire_existing(path) {
         Ok(lock) => Arc::new(lock),
@@ -193,6 +282,7 @@ pub(crate) fn lock_fault(path: &Path, error: LockError) -> OpenError {
     }
 }
 
+#[cfg(feature = "rocksdb")]
 fn open_database(
     path: &Path,
     kind: Kind,
@@ -212,7 +302,7 @@ enum Belongs {
 /// Databases that changed places would mix the logs of one disk with the states
 /// of another.
 fn check_node(
-    engine: &Rocks,
+    engine: &dyn Engine,
     directory: &Path,
     table: Table,
     key: &[u8],
@@ -236,7 +326,7 @@ fn check_node(
     }
 }
 
-fn read_manifest(path: &Path, raft: &Rocks) -> Result<Manifest, OpenError> {
+fn read_manifest(path: &Path, raft: &dyn Read) -> Result<Manifest, OpenError> {
     Manifest::read(raft).map_err(|error| match error {
         ManifestError::Engine(error) => engine_fault(&path.join(Kind::Raft.dir()), error),
         ManifestError::Record(CodecError::Newer { found, supported }) => {
