@@ -108,7 +108,7 @@ impl Shared {
 
 fn raft_config(config: &HostConfig) -> openraft::Config {
     let (election_timeout_min, election_timeout_max) = election_timeouts_ms(config);
-    openraft::Config {
+    let raft_config = openraft::Config {
         cluster_name: "datanode".to_owned(),
         heartbeat_interval: ms(config.heartbeat_interval),
         election_timeout_min,
@@ -117,23 +117,28 @@ fn raft_config(config: &HostConfig) -> openraft::Config {
         heartbeat_min_interval: Some(heartbeat_min_interval_ms(config)),
         // The fence: see `fence`.
         enable_elect: false,
-        enable_leader_restore: Some(restores_leader()),
+        enable_leader_restore: Some(false),
         // A node that comes back must not depose a healthy leader.
         enable_pre_vote: Some(true),
         // The host decides, by what the store has flushed: see `maintain`.
         snapshot_policy: openraft::SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
         ..openraft::Config::default()
-    }
+    };
+    #[cfg(feature = "planted")]
+    let raft_config = with_bug(raft_config);
+    raft_config
 }
 
-/// Whether a replica that led when it went leads again when it comes.
-fn restores_leader() -> bool {
-    #[cfg(feature = "planted")]
-    if partition_store::planted::is_planted(partition_store::planted::Bug::LeaderRestored) {
-        return true;
+/// The simulator's bug, where it is awake: a replica that led when it went leads
+/// again when it comes.
+#[cfg(feature = "planted")]
+fn with_bug(mut config: openraft::Config) -> openraft::Config {
+    use partition_store::planted::{Bug, is_planted};
+    if is_planted(Bug::LeaderRestored) {
+        config.enable_leader_restore = Some(true);
     }
-    false
+    config
 }
 
 fn ms(time: Duration) -> u64 {
