@@ -12,6 +12,7 @@ mod frame;
 mod golden;
 mod log;
 mod manifest;
+mod mark;
 mod member;
 mod node;
 mod reader;
@@ -25,6 +26,8 @@ pub(crate) use log::{
     encode_vote,
 };
 pub(crate) use manifest::{ManifestRecord, Placement, decode_manifest, encode_manifest};
+#[cfg(feature = "rocksdb")]
+pub(crate) use mark::{MARK_LEN, MarkRecord, decode_mark, decode_opens, encode_mark, encode_opens};
 pub use member::{decode_membership, encode_membership};
 pub(crate) use node::{NodeRecord, Phase, decode_node, encode_node};
 pub(crate) use reader::Reader;

@@ -19,6 +19,7 @@ use crate::engine::{Batch, Durability, Engine, EngineError, Read, Table};
 use crate::error::LoadError;
 use crate::keys;
 use crate::log::{LogInner, PartitionLog, Start, TailBytes};
+use crate::mark::Marker;
 use crate::space::Space;
 use crate::state::{PartitionState, StateError};
 use crate::writer::LogWriter;
@@ -38,6 +39,7 @@ pub(crate) struct Disk {
     pub(crate) space: Space,
     pub(crate) health: Arc<Health>,
     pub(crate) raft: Arc<dyn Engine>,
+    pub(crate) marker: Option<Arc<Marker>>,
     pub(crate) data: Arc<dyn Engine>,
     pub(crate) writer: Arc<LogWriter>,
     pub(crate) flush: Arc<Flush>,
@@ -154,7 +156,8 @@ impl Disk {
         self.writer.finish();
         flushed?;
         self.health.check()?;
-        Ok(self.raft.flush()?)
+        self.raft.flush()?;
+        self.marker.as_ref().map_or(Ok(()), |marker| marker.mark())
     }
 }
 

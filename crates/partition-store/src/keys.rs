@@ -10,6 +10,7 @@
 //! | log_meta | `c`, partition u64 | commit index |
 //! | log_meta | `m`, partition u64 | manifest record |
 //! | log_meta | `n` | node record: whose database this is |
+//! | log_meta | `o` | how often the database was opened |
 //! | log_meta | `v`, partition u64 | vote |
 //! | state_meta | partition u64, 0 u32, `g` | pointer to the current generation |
 //! | state_meta | partition u64, generation u32, `e`, extent u64 | extent |
@@ -34,6 +35,7 @@ const BOUNDS: u8 = b'b';
 const COMMITTED: u8 = b'c';
 const MANIFEST: u8 = b'm';
 const NODE: u8 = b'n';
+const OPENS: u8 = b'o';
 const VOTE: u8 = b'v';
 
 const EXTENT: u8 = b'e';
@@ -105,6 +107,11 @@ pub(crate) fn partition_of_manifest(key: &[u8]) -> Result<PartitionId, CodecErro
 /// The node record of `raft/`.
 pub(crate) fn raft_node() -> Vec<u8> {
     vec![NODE]
+}
+
+/// How often `raft/` was opened.
+pub(crate) fn raft_opens() -> Vec<u8> {
+    vec![OPENS]
 }
 
 /// The node record of `data/`.

@@ -23,6 +23,8 @@ mod disk;
 mod identity;
 mod lock;
 mod manifest;
+#[cfg_attr(not(feature = "rocksdb"), path = "mark/none.rs")]
+mod mark;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod space;

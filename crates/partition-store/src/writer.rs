@@ -20,13 +20,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::disk::Health;
-use crate::engine::{Batch, Durability, Engine};
+use crate::engine::{Batch, Durability, Engine, EngineError};
 use crate::log::{LogInner, Recent};
+use crate::mark::Marker;
 use crate::metric::WriterMetrics;
 use crate::store::LogWrites;
 
@@ -37,6 +38,9 @@ use queue::Queue;
 
 /// A batch takes no more operations when it is this large.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// A mark is set when the last one is so old, or when there was nothing to do
+/// for so long.
+const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The queue of a disk's logs, and the thread that empties it.
 pub(crate) struct LogWriter {
@@ -62,6 +66,7 @@ impl LogWriter {
         engine: Arc<dyn Engine>,
         health: Arc<Health>,
         recent: Recent,
+        marker: Option<Arc<Marker>>,
         metrics: WriterMetrics,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
@@ -72,6 +77,9 @@ impl LogWriter {
             engine,
             health,
             recent,
+            marker,
+            marked_at: Instant::now(),
+            is_unmarked: false,
             metrics,
         };
         let thread = thread::Builder::new().name(name).spawn(move || writing.run())?;
@@ -182,12 +190,19 @@ struct Writing {
     engine: Arc<dyn Engine>,
     health: Arc<Health>,
     recent: Recent,
+    /// `None`: the engine loses nothing behind our back.
+    marker: Option<Arc<Marker>>,
+    marked_at: Instant,
+    /// What was written last is durable and not marked yet.
+    is_unmarked: bool,
     metrics: WriterMetrics,
 }
 
 impl Writing {
     fn run(&mut self) {
-        while let Some(ops) = self.queue.take(BATCH_BYTES) {
+        while let Some(ops) =
+            self.queue.take(BATCH_BYTES, self.is_unmarked.then_some(MARK_INTERVAL))
+        {
             let result = self.write(&ops);
             for op in ops {
                 self.answer(op, &result);
@@ -196,11 +211,11 @@ impl Writing {
         }
     }
 
-    fn write(&self, ops: &[Op]) -> io::Result<()> {
+    fn write(&mut self, ops: &[Op]) -> io::Result<()> {
         self.health.check()?;
         let group = Group::of(ops);
         if group.batch.is_empty() && !group.is_waited_for {
-            return Ok(());
+            return if ops.is_empty() { self.mark() } else { Ok(()) };
         }
         // Nobody waits for a truncation or a purge: they become durable with
         // what comes after them.
@@ -216,6 +231,10 @@ impl Writing {
             self.health.fail(&error);
             return Err(error.into());
         }
+        self.is_unmarked = self.marker.is_some() && durability == Durability::Synced;
+        if group.is_manifest_changed || self.marked_at.elapsed() >= MARK_INTERVAL {
+            self.mark()?;
+        }
         self.metrics.wrote(group.batch.len_bytes(), durability, begun.elapsed());
         let add = |counter: &AtomicU64, count: usize| {
             counter.fetch_add(count as u64, Ordering::Relaxed);
@@ -225,6 +244,18 @@ impl Writing {
         add(&self.counters.syncs, usize::from(durability == Durability::Synced));
         add(&self.counters.bytes, group.batch.len_bytes());
         Ok(())
+    }
+
+    /// Only after a synced write: a mark says what is durable.
+    fn mark(&mut self) -> io::Result<()> {
+        let Some(marker) = self.marker.as_ref().filter(|_| self.is_unmarked) else {
+            return Ok(());
+        };
+        self.is_unmarked = false;
+        self.marked_at = Instant::now();
+        marker.mark().inspect_err(|error| {
+            self.health.fail(&EngineError::Disk(format!("mark of the log: {error}")));
+        })
     }
 
     fn answer(&mut self, op: Op, result: &io::Result<()>) {

@@ -38,6 +38,8 @@ pub(crate) struct Faults {
     rolling: Vec<NodeId>,
     /// When something last broke or was mended; rolls are none of it.
     pub(crate) disturbed_ms: u64,
+    /// No more of it: what is started stays.
+    is_over: bool,
 }
 
 impl Faults {
@@ -50,6 +52,7 @@ impl Faults {
             down: Vec::new(),
             rolling: Vec::new(),
             disturbed_ms: 0,
+            is_over: false,
         }
     }
 
@@ -78,6 +81,7 @@ impl Faults {
 
     /// Ends every fault at once.
     pub(crate) fn heal(&mut self, sim: &mut Sim<'_>, world: &World) {
+        self.is_over = true;
         world.lock().traps.clear();
         world.lock().mail.heal();
         for remedy in std::mem::take(&mut self.remedies).into_values() {
@@ -218,7 +222,8 @@ impl Faults {
         self.after(now_ms + wait, Remedy::Resume(node));
     }
 
-    fn roll(&mut self, world: &World, node: NodeId) {
+    /// Has a node go down in order, to be started again.
+    pub(crate) fn roll(&mut self, world: &World, node: NodeId) {
         if self.rolling.contains(&node) || self.down.contains(&node) {
             return;
         }
@@ -264,7 +269,10 @@ impl Faults {
                 self.down.retain(|id| id != node);
                 sim.bounce(machine(*node));
                 // And again, maybe, before it serves.
-                if self.chance.percent(20) && !world.lock().traps.contains_key(node) {
+                if !self.is_over
+                    && self.chance.percent(20)
+                    && !world.lock().traps.contains_key(node)
+                {
                     self.trap_start(world, *node);
                 }
                 return;

@@ -15,6 +15,8 @@ pub struct Counts {
     pub pauses: u64,
     /// Nodes that were stopped in order and started again.
     pub restarts: u64,
+    /// Nodes that were restarted in order in quiet times.
+    pub rolled: u64,
     /// Nodes that were drained and taken back.
     pub drains: u64,
     /// Starts that a crash ended before the node served.

@@ -21,6 +21,10 @@ const NODES: u64 = 3;
 const CLIENTS: u64 = 4;
 /// The first boot of all nodes.
 const BOOT_MS: u64 = 30_000;
+/// Every third seed ends with a roll in quiet times.
+const ROLLS_EVERY: u64 = 3;
+/// No fault for so long: those who serve can have been elected.
+const QUIET_MS: u64 = 4500;
 /// At the end, every object is read on every node.
 const LAST_READS_MS: u64 = 60_000;
 
@@ -130,11 +134,40 @@ impl Run<'_> {
         {
             return;
         }
+        if plan.seed.is_multiple_of(ROLLS_EVERY) && !self.roll() {
+            return;
+        }
         // What is under way ends, and so do the clients.
-        let wait_ms = self.now_ms() + 1000;
-        self.until("quiet", 2000, |run, _| run.now_ms() >= wait_ms);
+        self.wait(1000);
         self.world.lock().clients_stop = true;
         self.until("clients end", 60_000, |_, finished| finished);
+    }
+
+    /// Restarts every node in turn, in quiet times: nobody leads behind a closed
+    /// port then, not for a moment.
+    fn roll(&mut self) -> bool {
+        self.world.event("a roll in quiet times");
+        for node in self.world.nodes.clone() {
+            self.wait(QUIET_MS);
+            self.faults.roll(&self.world, node);
+            let is_back = |run: &Self, _| !run.faults.is_rolling() && run.is_alive().is_ok();
+            if !self.until("back from a roll", WITHIN_MS, is_back) {
+                return false;
+            }
+            let live = self.world.lock().live.get(&node).cloned();
+            let unserved = live.map_or(Duration::MAX, |live| live.host.leader_unserved());
+            if !unserved.is_zero() {
+                let what = format!("node {node} led behind its closed port for {unserved:?}");
+                self.world.lock().violated("closed_port", what);
+            }
+            self.world.lock().counts.rolled += 1;
+        }
+        true
+    }
+
+    fn wait(&mut self, wait_ms: u64) {
+        let end_ms = self.now_ms() + wait_ms;
+        self.until("time passes", wait_ms + 1, |run, _| run.now_ms() >= end_ms);
     }
 
     /// Goes on until something is so; false, and a violation, if it does not

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use datanode_client::{Bytes, Client, ClientConfig, NodeId, PartitionId};
 use serde_json::Value;
@@ -129,8 +130,8 @@ const HARMS: [(&str, &[i32], Harm); 8] = [
     ("the tables are gone", &[19], |raft| remove(raft, "sst")),
     ("the tables are garbled", &[19, 20], |raft| garble(raft, "sst")),
     ("the engine's manifest is empty", &[19], |raft| truncate(raft, "MANIFEST")),
-    ("the engine's manifest is gone", &[18, 19, 21], |raft| remove(raft, "MANIFEST")),
-    ("the pointer to it is gone", &[18, 19, 21], |raft| remove(raft, "CURRENT")),
+    ("the engine's manifest is gone", &[18], |raft| remove(raft, "MANIFEST")),
+    ("the pointer to it is gone", &[18], |raft| remove(raft, "CURRENT")),
 ];
 
 fn matching(raft: &Path, word: &str) -> Vec<PathBuf> {
@@ -205,6 +206,45 @@ async fn a_list_of_partitions_that_is_damaged_or_gone_is_refused_and_left_alone(
     assert_eq!(ended.status.code(), Some(18), "{}", ended.stderr);
     assert!(ended.stderr.contains("belongs to another data directory"), "{}", ended.stderr);
     restore(&data, &whole);
+    lone.check_whole(1).await;
+}
+
+/// What can happen to the log that a killed node left, and all must be noticed:
+/// the partitions that were made since the last flush are only there.
+const HARMS_AFTER_A_KILL: [(&str, &[i32], Harm); 4] = [
+    ("the log is gone", &[19], |raft| remove(raft, "log")),
+    ("the log is empty", &[19], |raft| truncate(raft, "log")),
+    ("the log is cut short", &[19], |raft| {
+        for path in matching(raft, "log") {
+            let len = fs::metadata(&path).unwrap().len() / 2;
+            fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap();
+        }
+    }),
+    ("the log is garbled", &[19, 20], |raft| garble(raft, "log")),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_damaged_or_gone_after_a_kill_is_refused_and_left_alone() {
+    let mut lone = Lone::new(1).await;
+    let node = lone.place.start();
+    let admin = lone.place.admin.to_string();
+    let create = ["partition", "create", "--replicas", "1", "--count", "1"];
+    json(&[&create[..], &["--endpoints", &admin]].concat());
+    let partition = PartitionId::new(PARTITIONS + 1).unwrap();
+    let data: Bytes = unlike_any(99, 5000).into();
+    let extent = lone.client().put(partition, data.clone()).await.unwrap().extent_id;
+    lone.kept.push(Kept { partition, extent, data });
+    // What is older than a second or two is marked, and its loss is seen.
+    std::thread::sleep(Duration::from_secs(3));
+    // Dropped, it is killed.
+    drop(node);
+    let dir = lone.disk(0);
+    let whole = content(&dir);
+    for (what, codes, harm) in HARMS_AFTER_A_KILL {
+        harm(&dir.join("raft"));
+        check_refused(what, lone.serve(1), codes, &dir);
+        restore(&dir, &whole);
+    }
     lone.check_whole(1).await;
 }
 

@@ -93,6 +93,7 @@ fn keys_are_golden() {
         ("manifest", keys::manifest(id)),
         ("manifest_all", range(keys::manifest_all())),
         ("raft_node", keys::raft_node()),
+        ("raft_opens", keys::raft_opens()),
         ("data_node", keys::data_node()),
         ("generation_pointer", keys::generation_pointer(id)),
         ("partition_data", range(keys::partition_data(id))),
@@ -230,6 +231,9 @@ fn add_log_meta(records: &mut Records) {
     records.add("manifest", &present, encode_manifest, decode_manifest);
     let deleted = ManifestRecord { revision: 4, placement: None };
     records.add("manifest.deleted", &deleted, encode_manifest, decode_manifest);
+    let mark = MarkRecord { sequence: 1 << 40, wal_number: 12, wal_len: 1 << 20 };
+    records.add("mark", &mark, encode_mark, decode_mark);
+    records.add("opens", &300, |opens| encode_opens(*opens), decode_opens);
     for (name, phase) in [("node.making", Phase::Making), ("node.made", Phase::Made)] {
         let node = NodeRecord {
             cluster_id: "a.cluster-1".parse().unwrap(),
@@ -324,6 +328,8 @@ proptest::proptest! {
         let _ = decode_committed(&record);
         let _ = decode_manifest(&record);
         let _ = decode_node(&record);
+        let _ = decode_mark(&record);
+        let _ = decode_opens(&record);
         let _ = decode_state(&record);
         let _ = decode_extent(&record);
         let _ = decode_run(&record);

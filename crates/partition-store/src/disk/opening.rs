@@ -1,5 +1,6 @@
 //! Opening the databases of a data directory, and starting a disk's threads.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,11 @@ use tokio::sync::watch;
 
 use super::{Disk, Flush, FlushThread, Health, Loaded};
 use crate::blocking::Pools;
+#[cfg(feature = "rocksdb")]
+use crate::codec::MarkRecord;
 use crate::codec::{CodecError, NodeRecord, Phase, decode_node, encode_node};
+#[cfg(feature = "rocksdb")]
+use crate::codec::{decode_opens, encode_opens};
 #[cfg(feature = "rocksdb")]
 use crate::engine::rocks::Rocks;
 #[cfg(any(test, feature = "simulation"))]
@@ -25,6 +30,9 @@ use crate::lock::DirLock;
 use crate::lock::LockError;
 use crate::log::{Recent, TailBytes};
 use crate::manifest::{Manifest, ManifestError};
+#[cfg(feature = "rocksdb")]
+use crate::mark;
+use crate::mark::Marker;
 use crate::metric::{FlushMetrics, WriterMetrics};
 use crate::space::Space;
 use crate::writer::LogWriter;
@@ -35,6 +43,8 @@ pub(crate) struct OpenDisk {
     identity: NodeRecord,
     raft: Arc<dyn Engine>,
     data: Arc<dyn Engine>,
+    /// `None`: the engine loses nothing behind our back.
+    marker: Option<Arc<Marker>>,
     /// What its own manifest says.
     pub(crate) manifest: Manifest,
 }
@@ -47,11 +57,15 @@ impl OpenDisk {
             Phase::Making => Ok(()),
             Phase::Made => [Kind::Raft, Kind::Data].iter().try_for_each(|kind| {
                 let directory = path.join(kind.dir());
-                // The file that names all others: without it there is no database.
-                if directory.join("CURRENT").exists() {
-                    return Ok(());
+                // The files that name all others: without them there is no database.
+                let Ok(current) = fs::read_to_string(directory.join("CURRENT")) else {
+                    return Err(OpenError::DatabaseLost { path: directory, problem: "is gone" });
+                };
+                if !directory.join(current.trim_end()).exists() {
+                    let problem = "has lost the list of its files, which its CURRENT names";
+                    return Err(OpenError::DatabaseLost { path: directory, problem });
                 }
-                Err(OpenError::DatabaseLost { path: directory, problem: "is gone" })
+                Ok(())
             }),
         }
     }
@@ -67,9 +81,18 @@ impl OpenDisk {
             Phase::Making => Mode::Create,
             Phase::Made => Mode::Existing,
         };
-        let raft: Arc<dyn Engine> = Arc::new(open_database(path, Kind::Raft, mode, lock)?);
-        let data: Arc<dyn Engine> = Arc::new(open_database(path, Kind::Data, mode, lock)?);
-        Self::with_engines(path, identity, mode, raft, data)
+        let mark = mark::read(path)?;
+        if let Some(mark) = &mark {
+            look_first(path, identity, mark, lock)?;
+        }
+        let raft = open_database(path, Kind::Raft, mode, lock)?;
+        let data = open_database(path, Kind::Data, mode, lock)?;
+        check_own(path, identity, mode, &raft, &data)?;
+        check_mark(path, mark.as_ref(), &raft)?;
+        let manifest = read_manifest(path, &raft)?;
+        let (path, identity, raft) = (path.to_owned(), identity.clone(), Arc::new(raft));
+        let marker = Some(begin_marking(&path, &raft)?);
+        Ok(Self { path, identity, raft, data: Arc::new(data), marker, manifest })
     }
 
     /// Likewise, on a disk in memory.
@@ -83,41 +106,11 @@ impl OpenDisk {
             Phase::Making => Mode::Create,
             Phase::Made => Mode::Existing,
         };
-        let raft: Arc<dyn Engine> = Arc::new(disk.open(Kind::Raft));
-        let data: Arc<dyn Engine> = Arc::new(disk.open(Kind::Data));
-        Self::with_engines(path, identity, mode, raft, data)
-    }
-
-    fn with_engines(
-        path: &Path,
-        identity: &NodeRecord,
-        mode: Mode,
-        raft: Arc<dyn Engine>,
-        data: Arc<dyn Engine>,
-    ) -> Result<Self, OpenError> {
-        let opened = [
-            (&raft, Kind::Raft, Table::LogMeta, keys::raft_node()),
-            (&data, Kind::Data, Table::StateMeta, keys::data_node()),
-        ];
-        for (engine, kind, table, key) in opened {
-            let directory = path.join(kind.dir());
-            match check_node(engine.as_ref(), &directory, table, &key, identity)? {
-                Belongs::Here => {}
-                Belongs::Nowhere if mode == Mode::Create => {
-                    let mut batch = Batch::default();
-                    batch.put(table, key, encode_node(identity));
-                    engine
-                        .write(&batch, Durability::Synced)
-                        .map_err(|error| engine_fault(&directory, error))?;
-                }
-                Belongs::Nowhere => {
-                    let problem = "does not say whose it is";
-                    return Err(OpenError::DatabaseLost { path: directory, problem });
-                }
-            }
-        }
+        let (raft, data) = (Arc::new(disk.open(Kind::Raft)), Arc::new(disk.open(Kind::Data)));
+        check_own(path, identity, mode, raft.as_ref(), data.as_ref())?;
         let manifest = read_manifest(path, raft.as_ref())?;
-        Ok(Self { path: path.to_owned(), identity: identity.clone(), raft, data, manifest })
+        let (path, identity) = (path.to_owned(), identity.clone());
+        Ok(Self { path, identity, raft, data, marker: None, manifest })
     }
 
     /// Brings the disk's manifest up to the node's.
@@ -128,7 +121,13 @@ impl OpenDisk {
         }
         self.raft
             .write(&batch, Durability::Synced)
-            .map_err(|error| engine_fault(&self.path.join(Kind::Raft.dir()), error))
+            .map_err(|error| engine_fault(&self.path.join(Kind::Raft.dir()), error))?;
+        let marked = self.marker.as_ref().map_or(Ok(()), |marker| marker.mark());
+        marked.map_err(|source| OpenError::Io {
+            action: "write",
+            path: self.path.join("raft.mark"),
+            source,
+        })
     }
 
     /// Starts the disk's threads.
@@ -158,6 +157,7 @@ impl OpenDisk {
             Arc::clone(&self.raft),
             Arc::clone(&parts.health),
             Recent::new(Arc::clone(&parts.tail_bytes)),
+            self.marker.clone(),
             WriterMetrics::new(nth),
         )?;
         let flush = self.flush(nth, &parts, Arc::new(writer), flushed);
@@ -230,6 +230,7 @@ impl OpenDisk {
             id: self.identity.disk,
             health: parts.health,
             raft: self.raft,
+            marker: self.marker,
             data: self.data,
             writer: Arc::clone(&flush.writer),
             flush,
@@ -239,6 +240,38 @@ impl OpenDisk {
             flusher,
         }
     }
+}
+
+/// Checks that both databases are this directory's own; new ones are told so.
+fn check_own(
+    path: &Path,
+    identity: &NodeRecord,
+    mode: Mode,
+    raft: &dyn Engine,
+    data: &dyn Engine,
+) -> Result<(), OpenError> {
+    let opened = [
+        (raft, Kind::Raft, Table::LogMeta, keys::raft_node()),
+        (data, Kind::Data, Table::StateMeta, keys::data_node()),
+    ];
+    for (engine, kind, table, key) in opened {
+        let directory = path.join(kind.dir());
+        match check_node(engine, &directory, table, &key, identity)? {
+            Belongs::Here => {}
+            Belongs::Nowhere if mode == Mode::Create => {
+                let mut batch = Batch::default();
+                batch.put(table, key, encode_node(identity));
+                engine
+                    .write(&batch, Durability::Synced)
+                    .map_err(|error| engine_fault(&directory, error))?;
+            }
+            Belongs::Nowhere => {
+                let problem = "does not say whose it is";
+                return Err(OpenError::DatabaseLost { path: directory, problem });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the parts of a disk share.
@@ -268,10 +301,77 @@ pub(crate) fn open_read_only(path: &Path) -> Result<ReadOnly, OpenError> {
         return Err(OpenError::IdentityMissing { path: path.to_owned() });
     };
     OpenDisk::check_there(path, &identity)?;
+    let mark = mark::read(path)?;
     let raft = open_database(path, Kind::Raft, Mode::ReadOnly, &lock)?;
+    check_mark(path, mark.as_ref(), &raft)?;
     let data = open_database(path, Kind::Data, Mode::ReadOnly, &lock)?;
     let manifest = read_manifest(path, &raft)?;
     Ok(ReadOnly { raft, data, identity, manifest })
+}
+
+/// Looks at a database that may have lost something before it is opened for
+/// writing, after which a log that is put back would be of no use.
+#[cfg(feature = "rocksdb")]
+fn look_first(
+    path: &Path,
+    identity: &NodeRecord,
+    mark: &MarkRecord,
+    lock: &Arc<DirLock>,
+) -> Result<(), OpenError> {
+    let directory = path.join(Kind::Raft.dir());
+    if !mark::is_doubtful(mark, &directory) {
+        return Ok(());
+    }
+    let raft = open_database(path, Kind::Raft, Mode::ReadOnly, lock)?;
+    check_node(&raft, &directory, Table::LogMeta, &keys::raft_node(), identity)?;
+    check_mark(path, Some(mark), &raft)
+}
+
+/// Checks that a database has all that it is known to have had.
+#[cfg(feature = "rocksdb")]
+fn check_mark(path: &Path, mark: Option<&MarkRecord>, raft: &Rocks) -> Result<(), OpenError> {
+    let directory = path.join(Kind::Raft.dir());
+    match mark {
+        Some(mark) => mark::check(mark, raft, &directory),
+        // One of a program that set no marks yet.
+        None if opens(path, raft)? == 0 => Ok(()),
+        None => Err(OpenError::DatabaseLost {
+            path: directory,
+            problem: "has lost the file raft.mark beside it, which says how much it must hold",
+        }),
+    }
+}
+
+/// How often a database was opened by a program that sets marks.
+#[cfg(feature = "rocksdb")]
+fn opens(path: &Path, raft: &Rocks) -> Result<u64, OpenError> {
+    let directory = path.join(Kind::Raft.dir());
+    let record = raft.get(Table::LogMeta, &keys::raft_opens());
+    let record = record.map_err(|error| engine_fault(&directory, error))?;
+    let opens = record.map_or(Ok(0), |record| decode_opens(&record));
+    opens.map_err(|problem| OpenError::DatabaseDamaged {
+        path: directory,
+        problem: problem.to_string(),
+    })
+}
+
+/// Makes the first write of this open, and marks it. The file is there before
+/// the database says that it must be.
+#[cfg(feature = "rocksdb")]
+fn begin_marking(path: &Path, raft: &Arc<Rocks>) -> Result<Arc<Marker>, OpenError> {
+    let directory = path.join(Kind::Raft.dir());
+    let marker = Marker::new(path, Arc::clone(raft), directory.clone())
+        .map_err(|source| mark_fault(path, source))?;
+    let mut batch = Batch::default();
+    batch.put(Table::LogMeta, keys::raft_opens(), encode_opens(opens(path, raft)? + 1));
+    raft.write(&batch, Durability::Synced).map_err(|error| engine_fault(&directory, error))?;
+    marker.mark().map_err(|source| mark_fault(path, source))?;
+    Ok(Arc::new(marker))
+}
+
+#[cfg(feature = "rocksdb")]
+fn mark_fault(path: &Path, source: io::Error) -> OpenError {
+    OpenError::Io { action: "write", path: path.join(mark::FILE), source }
 }
 
 /// Says what is wrong with a lock.

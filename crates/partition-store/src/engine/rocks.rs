@@ -58,6 +58,11 @@ impl Rocks {
         Ok(Self { db, kind, _lock: lock })
     }
 
+    /// The number of its last change.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.db.latest_sequence_number()
+    }
+
     fn table(&self, table: Table) -> &ColumnFamily {
         self.db.cf_handle(table.name()).expect("every table is opened with its database")
     }

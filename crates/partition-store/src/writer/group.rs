@@ -17,6 +17,8 @@ pub(super) struct Group {
     pub(super) batch: Batch,
     /// Somebody waits until it is durable.
     pub(super) is_waited_for: bool,
+    /// It has changes of the manifest.
+    pub(super) is_manifest_changed: bool,
     /// Appends and votes.
     pub(super) operations: usize,
     pub(super) entries: usize,
@@ -83,6 +85,7 @@ impl Group {
             }
             Op::Write { batch, .. } => {
                 self.is_waited_for = true;
+                self.is_manifest_changed = true;
                 for change in batch.changes() {
                     self.add_change(change);
                 }

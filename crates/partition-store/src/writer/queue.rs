@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use partition_types::{Entry, Vote};
@@ -94,14 +95,21 @@ impl Queue {
     }
 
     /// Waits for operations and takes them until they are `max_bytes`; `None`
-    /// when there are none and never will be.
-    pub(super) fn take(&self, max_bytes: usize) -> Option<Vec<Op>> {
+    /// when there are none and never will be. None of them after `patience`.
+    pub(super) fn take(&self, max_bytes: usize, patience: Option<Duration>) -> Option<Vec<Op>> {
         let mut waiting = self.waiting.lock();
         while waiting.ops.is_empty() {
             if waiting.is_closed {
                 return None;
             }
-            self.changed.wait(&mut waiting);
+            match patience {
+                None => self.changed.wait(&mut waiting),
+                Some(patience) => {
+                    if self.changed.wait_for(&mut waiting, patience).timed_out() {
+                        break;
+                    }
+                }
+            }
         }
         Some(waiting.take(max_bytes))
     }

@@ -47,6 +47,9 @@ impl LogWriter {
             engine,
             health,
             recent,
+            marker: None,
+            marked_at: std::time::Instant::now(),
+            is_unmarked: false,
             metrics,
         };
         let work = Arc::new(Mutex::new(Work { writing, taken: None, written: None }));

@@ -39,6 +39,7 @@ impl Rig {
             Arc::clone(&engine) as Arc<dyn Engine>,
             Arc::clone(&health),
             Recent::new(Arc::clone(&tail_bytes)),
+            None,
             WriterMetrics::new(0),
         )
         .unwrap();

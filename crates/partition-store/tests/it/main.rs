@@ -11,6 +11,7 @@ mod group_commit;
 mod identity;
 mod log;
 mod log_model;
+mod mark;
 mod options;
 mod partitions;
 mod snapshot;

@@ -1,16 +1,24 @@
 //! A replica takes part in its group while its state is still being loaded.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use partition_store::Store;
 use partition_types::PartitionId;
-use raft_glue::PartitionHost;
-use startup_gate::{LoadTicket, NotConfirmed, UnitFault, UnitSpec};
+use raft_glue::{PartitionHost, Want};
+use startup_gate::{
+    Concurrency, Config, LoadTicket, NotConfirmed, Priority, Startup, UnitFault, UnitSpec,
+};
 
-use crate::cluster::{Cluster, eventually, gate, load_one, node, read, write};
+use crate::cluster::{Cluster, eventually, gate, load_one, node, partition, put, read, write};
 
 /// Longer than any test: a load that does not end by itself.
 const FOR_EVER: Duration = Duration::from_secs(3600);
+
+/// A bug that keeps something from ending fails here instead of hanging.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it ends soon")
+}
 
 /// Begins the start of a node whose loads do not end; all its partitions join.
 async fn join_only(
@@ -83,10 +91,10 @@ async fn what_is_committed_during_a_load_is_applied_by_its_end() {
     for at in 0..10u8 {
         extents.push(write(&cluster, id, &[at; 1000]).await);
     }
-    loading.await.unwrap();
+    soon(loading).await.unwrap();
     let replica = host.get(id).unwrap();
     for (at, extent) in (0u8..).zip(&extents) {
-        assert_eq!(read(&replica, *extent).await, vec![at; 1000]);
+        assert_eq!(soon(read(&replica, *extent)).await, vec![at; 1000]);
     }
     drop(replica);
     cluster.close(3, store, host).await;
@@ -148,5 +156,60 @@ async fn a_crash_is_replayed_from_the_log_without_a_leader() {
     drop(elected.await.unwrap());
     assert_eq!(read(&replica, extents[39]).await, vec![39; 50_000]);
     drop(replica);
+    cluster.close(3, store, host).await;
+}
+
+/// One at a time, in the order of their ids, unless somebody waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_quorum_or_a_client_waits_for_is_loaded_first() {
+    let mut cluster = Cluster::start(3).await;
+    for id in 1..=6 {
+        let members: &[u64] = if id == 5 { &[1, 2, 3] } else { &[2, 1, 3] };
+        cluster.create(id, members).await;
+    }
+    cluster.stop(3).await;
+    let (store, host) = cluster.open(3).await;
+    let config = Config { load_concurrency: Concurrency::new(1, 1), ..Config::default() };
+    let startup = Startup::new(config, Vec::new()).unwrap();
+    let gate = startup.handle();
+    let (raised, mut wants) = tokio::sync::mpsc::unbounded_channel();
+    host.on_wanted(move |id, want| {
+        let priority = match want {
+            Want::Quorum => Priority::QUORUM,
+            Want::Awaited => Priority::AWAITED,
+        };
+        gate.raise(&id, priority);
+        let _ = raised.send((id.get(), want));
+    });
+    let (release, released) = tokio::sync::watch::channel(false);
+    let (begun, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let units: Vec<_> =
+        store.manifest().into_iter().map(|entry| UnitSpec::new(entry.partition_id)).collect();
+    let loader = host.clone();
+    let loading = tokio::spawn(async move {
+        let load = move |ticket: LoadTicket<PartitionId>| {
+            begun.send(ticket.unit().get()).unwrap();
+            let (host, mut released) = (loader.clone(), released.clone());
+            async move {
+                released.wait_for(|released| *released).await.unwrap();
+                load_one(&host, ticket).await
+            }
+        };
+        drop(startup.load(units, load, |_ticket, ()| async { Ok(()) }).await);
+    });
+    assert_eq!(order.recv().await, Some(1));
+    // A write needs this node's replica of 6; then a group looks for a leader.
+    cluster.net.isolate(node(1));
+    let waiting = cluster.replica(2, partition(6));
+    let write = tokio::spawn(async move { waiting.propose(put(b"needs node 3")).await });
+    let mut missing = BTreeSet::from([(5, Want::Quorum), (6, Want::Awaited)]);
+    while !missing.is_empty() {
+        missing.remove(&soon(wants.recv()).await.unwrap());
+    }
+    release.send(true).unwrap();
+    assert_eq!([soon(order.recv()).await, soon(order.recv()).await], [Some(5), Some(6)]);
+    cluster.net.heal();
+    write.await.unwrap().unwrap();
+    soon(loading).await.unwrap();
     cluster.close(3, store, host).await;
 }
