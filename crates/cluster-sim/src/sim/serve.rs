@@ -10,7 +10,7 @@ use super::wire::{Ask, Inbox, Parcel, Told};
 use super::world::Trap;
 
 /// How often the states' sums are compared.
-const SUM_EVERY: Duration = Duration::from_millis(400);
+const SUM_EVERY: Duration = Duration::from_millis(1500);
 
 /// Answers clients until it is stopped.
 pub(crate) async fn clients(node: Node, inbox: Inbox) {
