@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use partition_types::{NodeId, PartitionId};
+use futures::{FutureExt, StreamExt};
+use partition_types::{LogId, NodeId, PartitionId};
 use startup_gate::CampaignRight;
 use tokio::time::Instant;
 
@@ -35,9 +35,11 @@ pub struct VerifiedLeader {
 
 /// What the voters said when they were asked for the leader.
 #[derive(Default)]
-struct Poll {
+pub(crate) struct Poll {
     /// With the index that a read must have applied.
     leader: Option<(NodeId, Option<u64>)>,
+    /// Where a leader has members without this one.
+    pub(crate) removed_at: Option<LogId>,
     counts: protocol::Poll,
     silent: Vec<NodeId>,
 }
@@ -63,25 +65,30 @@ impl PartitionHost {
     /// # Cancel safety
     /// Safe: asking again begins anew.
     pub async fn confirm_leader(&self, id: PartitionId) -> Result<VerifiedLeader, NotYet> {
-        let not_yet = |reason: String| NotYet { reason, needs_us: false };
-        let group = self.shared.group(id).ok_or_else(|| not_yet("not loaded".into()))?;
-        group.healthy().map_err(|error| not_yet(error.to_string()))?;
+        let group = self.shared.group(id).ok_or_else(|| NotYet::because("not loaded"))?;
+        group.healthy().map_err(|error| NotYet::because(error.to_string()))?;
         group.campaign.lock().asked_at.get_or_insert_with(Instant::now);
         let give_up = Instant::now() + CONFIRM_WAIT;
         loop {
             if let Some((leader, read)) = group.heard_leader_since_boot() {
                 return group.caught_up(leader, Some(read), give_up).await;
             }
+            let messages = group.hold.messages();
             let poll = group.poll_leader().await;
             if let Some((leader, read)) = poll.leader {
                 return group.caught_up(leader, read, give_up).await;
+            }
+            let removed = poll.removed_at.and_then(|at| group.removal(at, messages));
+            if let Some(removed) = removed {
+                let reason = format!("its group removed it at {}", removed.at());
+                return Err(NotYet { removed: Some(removed), ..NotYet::because(reason) });
             }
             let needs_us = group.verdict(&poll) == Verdict::Needed;
             if needs_us {
                 group.campaign_when_due().await;
             }
             if Instant::now() >= give_up {
-                return Err(NotYet { reason: group.why_unled(&poll), needs_us });
+                return Err(NotYet { needs_us, ..NotYet::because(group.why_unled(&poll)) });
             }
             tokio::time::sleep(ASK_POLL).await;
         }
@@ -105,8 +112,9 @@ impl Group {
         Some((heard.leader, heard.committed?.index))
     }
 
-    /// Asks this replica, or all other members at the same time.
-    async fn poll_leader(&self) -> Poll {
+    /// Asks this replica, or all other members at the same time; and whoever the node
+    /// was told of, in case this replica missed a change of members.
+    pub(crate) async fn poll_leader(&self) -> Poll {
         let mut poll = Poll::default();
         let me = self.shared.config.node_id;
         let wait = self.settle_time().min(CONFIRM_WAIT);
@@ -123,20 +131,32 @@ impl Group {
         } else {
             voters
         };
+        let mut told = self.shared.transport.told_members(self.id);
+        told.retain(|(id, _)| *id != me && !known.contains(id));
+        let ask_told = |(id, member)| {
+            async move { (id, false, self.probe_member(id, member, wait).await) }.boxed()
+        };
         let mut answers: FuturesUnordered<_> = known
             .into_iter()
             .filter(|id| *id != me)
-            .map(|id| async move { (id, self.probe(id, wait).await) })
+            .map(|id| async move { (id, true, self.probe(id, wait).await) }.boxed())
+            .chain(told.into_iter().map(ask_told))
             .collect();
-        while let Some((id, answer)) = answers.next().await {
+        while let Some((id, votes, answer)) = answers.next().await {
             match answer {
-                Ok(answer) => {
-                    poll.counts.hear(answer.voice());
-                    if let ProbeAnswer::Leads { read_index, .. } = answer {
-                        poll.leader = Some((id, Some(read_index)));
-                        break;
-                    }
+                Ok(ProbeAnswer::Leads { read_index, .. }) => {
+                    poll.counts.hear(Voice::Leader);
+                    poll.leader = Some((id, Some(read_index)));
+                    break;
                 }
+                Ok(ProbeAnswer::Removed { at, .. }) => {
+                    poll.counts.hear(Voice::Leader);
+                    poll.removed_at = Some(at);
+                    break;
+                }
+                // Who has no vote, as far as is known here, decides nothing.
+                _ if !votes => {}
+                Ok(answer) => poll.counts.hear(answer.voice()),
                 Err(_) => {
                     poll.counts.hear(Voice::Silent);
                     poll.silent.push(id);
@@ -171,18 +191,17 @@ impl Group {
         read: Option<u64>,
         give_up: Instant,
     ) -> Result<VerifiedLeader, NotYet> {
-        let not_yet = |reason: String| NotYet { reason, needs_us: false };
         if let Some(read) = read {
             let applied = || self.body.as_ref().map_or(0, |body| *body.applied_next.borrow());
             // At least a moment, however late the answer came.
             let left = give_up.saturating_duration_since(Instant::now()).max(ASK_POLL);
             match tokio::time::timeout(left, self.wait_applied(read)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(not_yet(error.to_string())),
+                Ok(Err(error)) => return Err(NotYet::because(error.to_string())),
                 Err(_) => {
                     let (done, all) = (applied(), read + 1);
                     let reason = format!("catching up with node {leader}: {done} of {all} entries");
-                    return Err(not_yet(reason));
+                    return Err(NotYet::because(reason));
                 }
             }
         }

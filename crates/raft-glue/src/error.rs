@@ -94,6 +94,15 @@ pub struct NotYet {
     /// No peer that could lead was reached, or none of them can without this
     /// replica: somebody has to [campaign](crate::PartitionHost::campaign).
     pub needs_us: bool,
+    /// Its group has a leader and removed this replica: it is to be
+    /// [let go](crate::PartitionHost::let_go).
+    pub removed: Option<crate::Removal>,
+}
+
+impl NotYet {
+    pub(crate) fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), needs_us: false, removed: None }
+    }
 }
 
 /// Why a replica was not made, initialised or deleted.

@@ -8,16 +8,17 @@ use openraft::ServerState;
 use openraft::type_config::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use partition_store::PartitionStore;
-use partition_types::{Member, NodeId, PartitionId};
+use partition_types::{LogId, Member, Membership, NodeId, PartitionId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::contact::Contact;
-use crate::convert::{from_raft_membership, from_raft_node};
+use crate::convert::{from_raft_log_id, from_raft_membership, from_raft_node};
 use crate::fence::Fence;
 use crate::lead::Lead;
 use crate::log_store::LogStore;
 use crate::network::Network;
+use crate::removed::Hold;
 use crate::replay::Replay;
 use crate::shared::Shared;
 use crate::state_machine::StateMachine;
@@ -36,6 +37,9 @@ pub(crate) struct Group {
     pub(crate) body: Option<Body>,
     pub(crate) fence: Arc<Fence>,
     pub(crate) contact: Contact,
+    pub(crate) hold: Hold,
+    /// When it was started here.
+    pub(crate) since: Instant,
     pub(crate) lead: Lead,
     pub(crate) campaign: Mutex<Campaign>,
     /// The process of the last leader is gone, and no other leader was heard of.
@@ -152,6 +156,8 @@ impl Group {
             body,
             fence,
             contact: Contact::default(),
+            hold: Hold::default(),
+            since: Instant::now(),
             lead: Lead::default(),
             campaign: Mutex::default(),
             leader_gone: Arc::default(),
@@ -231,11 +237,16 @@ impl Group {
         (heard.leader != self.shared.config.node_id).then_some(heard.leader)
     }
 
-    pub(crate) fn membership(&self) -> partition_types::Membership {
-        let Some(body) = &self.body else { return partition_types::Membership::default() };
+    pub(crate) fn membership(&self) -> Membership {
+        self.members().1
+    }
+
+    /// The membership that counts, committed or not, and where it stands in the log.
+    pub(crate) fn members(&self) -> (Option<LogId>, Membership) {
+        let Some(body) = &self.body else { return (None, Membership::default()) };
         let server = body.raft.server_metrics();
         let config = Arc::clone(&server.borrow_watched().membership_config);
-        from_raft_membership(config.membership())
+        (config.log_id().map(from_raft_log_id), from_raft_membership(config.membership()))
     }
 
     pub(crate) fn member(&self, id: NodeId) -> Option<Member> {

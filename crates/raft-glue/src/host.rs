@@ -259,8 +259,13 @@ impl PartitionHost {
     /// # Cancel safety
     /// It may be deleted or not; deleting it again is fine.
     pub async fn delete(&self, id: PartitionId) -> Result<bool, CreateError> {
-        let failed = |what: String| CreateError::Failed { id, what };
         let _turn = self.shared.placing.lock().await;
+        self.delete_in_turn(id).await
+    }
+
+    /// Likewise, for a caller whose turn it is to place replicas.
+    pub(crate) async fn delete_in_turn(&self, id: PartitionId) -> Result<bool, CreateError> {
+        let failed = |what: String| CreateError::Failed { id, what };
         let group = self.shared.groups.write().remove(&id);
         if let Some(group) = group {
             group.stop().await;

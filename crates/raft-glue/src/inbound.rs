@@ -49,6 +49,7 @@ impl PartitionHost {
         match request {
             RaftRequest::Append { vote, prev, entries, committed } => {
                 sent_by(from, vote)?;
+                group.takes_message()?;
                 let rpc = AppendEntriesRequest {
                     vote: to_raft_vote(vote),
                     prev_log_id: prev.map(to_raft_log_id),
@@ -118,6 +119,7 @@ impl PartitionHost {
         let group = self.receiver(header.partition_id)?;
         let Some(body) = group.running() else { return Err(out_of_service(&group)) };
         sent_by(from, header.vote)?;
+        group.takes_message()?;
         let beyond =
             (header.last.term, header.last.leader) > (header.vote.term, header.vote.voted_for);
         if beyond {
@@ -172,6 +174,15 @@ impl PartitionHost {
 }
 
 impl Group {
+    /// Counts a leader's message; one that is being deleted takes none.
+    fn takes_message(&self) -> Result<(), Refusal> {
+        if self.hold.take_message() {
+            return Ok(());
+        }
+        let id = self.id;
+        Err(refusal(Reason::PartitionNotFound, format!("partition {id} is being deleted")))
+    }
+
     fn heard_leader(&self, from: NodeId, vote: Vote, committed: Option<partition_types::LogId>) {
         self.leader_gone.store(false, Ordering::Release);
         if self.contact.heard(from, vote.term, committed) {

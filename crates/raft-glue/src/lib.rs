@@ -23,6 +23,7 @@ mod inbound;
 mod maintain;
 mod peers;
 mod probe;
+mod removed;
 mod succeed;
 
 mod membership;
@@ -61,6 +62,7 @@ pub use partition::Partition;
 pub use partition_store::Verify;
 pub use peers::PeerState;
 pub use probe::{LeaderProbe, ProbeAnswer};
+pub use removed::Removal;
 pub use status::{PartitionStatus, ReplicaState, Role};
 pub use transport::{
     AppendReply, RaftReply, RaftRequest, Refusal, SnapshotHeader, Transport, TransportError,

@@ -1,5 +1,5 @@
 //! Background work of a host: purging logs, dropping abandoned uploads, and
-//! what `balance` does.
+//! what `balance` and `removed` do.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use partition_types::{Command, Op};
 
 use crate::group::{Body, Group};
 use crate::shared::Shared;
-use crate::{Partition, balance};
+use crate::{Partition, balance, removed};
 
 /// Between two looks at staged extents and at the apply lag.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -26,6 +26,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>) {
     shared.tasks.spawn(sweep_staged(Arc::clone(shared)));
     shared.tasks.spawn(report_lag(Arc::clone(shared)));
     shared.tasks.spawn(balance::run(Arc::clone(shared)));
+    shared.tasks.spawn(removed::look(Arc::clone(shared)));
 }
 
 /// Purges after each flush of the store: what is flushed needs no replay.

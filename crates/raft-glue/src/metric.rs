@@ -17,6 +17,8 @@ pub const SELF_LED_PRELISTEN: &str = "datanode_self_led_prelisten_total";
 pub const LEADER_UNSERVED_SECONDS: &str = "datanode_leader_unserved_seconds_total";
 /// Leaderships that this node gave back to the node that is to have them.
 pub const LEADERS_HANDED_BACK: &str = "datanode_leaders_handed_back_total";
+/// Replicas that this node deleted because their group had removed them.
+pub const REPLICAS_REMOVED: &str = "datanode_replicas_removed_total";
 /// Partitions that this node leads.
 pub const PARTITION_LEADERS: &str = "datanode_partition_leaders";
 /// The most entries that a replica of this node is behind in applying.
@@ -36,6 +38,7 @@ pub(crate) struct Metrics {
     pub(crate) suppressed: Suppressed,
     pub(crate) self_led_prelisten: Counter,
     pub(crate) handed_back: Counter,
+    pub(crate) removed: Counter,
     pub(crate) partition_leaders: Gauge,
     pub(crate) apply_lag: Gauge,
     pub(crate) proposals: Proposals,
@@ -85,6 +88,10 @@ impl Metrics {
         );
         describe_counter!(SELF_LED_PRELISTEN, "Leaderships taken while the client port was closed");
         describe_counter!(LEADERS_HANDED_BACK, "Leaderships given back to the preferred node");
+        describe_counter!(
+            REPLICAS_REMOVED,
+            "Replicas deleted because their group had removed them while this node was away"
+        );
         describe_gauge!(PARTITION_LEADERS, "Partitions led by this node");
         describe_gauge!(RAFT_APPLY_LAG, "Most entries that a replica is behind in applying");
         describe_counter!(RAFT_PROPOSALS, "Commands proposed on this node");
@@ -93,6 +100,7 @@ impl Metrics {
             suppressed: Suppressed::new(),
             self_led_prelisten: counter!(SELF_LED_PRELISTEN),
             handed_back: counter!(LEADERS_HANDED_BACK),
+            removed: counter!(REPLICAS_REMOVED),
             partition_leaders: gauge!(PARTITION_LEADERS),
             apply_lag: gauge!(RAFT_APPLY_LAG),
             proposals: Proposals {

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use parking_lot::Mutex;
-use partition_types::{Incarnation, Member, NodeId, PartitionId};
+use partition_types::{Incarnation, LogId, Member, NodeId, PartitionId};
 use tokio::sync::oneshot;
 
 use crate::group::Group;
-use crate::protocol::Voice;
+use crate::protocol::{Roll, Voice};
 use crate::shared::Shared;
 use crate::{PartitionHost, RaftReply, TransportError};
 
@@ -45,6 +45,16 @@ pub enum ProbeAnswer {
         /// A read must have applied the entry at this index.
         read_index: u64,
     },
+    /// It leads as above, and its group has no such member as the one who asks; see
+    /// [`protocol::Roll`](crate::protocol::Roll).
+    Removed {
+        /// In this term.
+        term: u64,
+        /// Where its members stand in its log; committed.
+        at: LogId,
+        /// A read must have applied the entry at this index.
+        read_index: u64,
+    },
     /// It does not lead; its node serves clients, and it could lead.
     Serves,
     /// It does not lead; its node is on its way up.
@@ -56,7 +66,7 @@ pub enum ProbeAnswer {
 impl ProbeAnswer {
     pub(crate) fn voice(self) -> Voice {
         match self {
-            Self::Leads { .. } => Voice::Leader,
+            Self::Leads { .. } | Self::Removed { .. } => Voice::Leader,
             Self::Serves => Voice::Serving,
             Self::Starts => Voice::Starting,
             Self::Out => Voice::Out,
@@ -76,27 +86,36 @@ struct Asked {
 }
 
 impl PartitionHost {
-    /// Answers a peer's questions, all at once; groups that are not here are
-    /// left out.
+    /// Answers the questions of a peer in one of its lives, all at once; groups that
+    /// are not here are left out.
     ///
     /// # Cancel safety
     /// Safe: it changes nothing.
-    pub async fn answer_probes(&self, partition_ids: Vec<PartitionId>) -> Vec<LeaderProbe> {
+    pub async fn answer_probes(
+        &self,
+        from: NodeId,
+        life: Incarnation,
+        partition_ids: Vec<PartitionId>,
+    ) -> Vec<LeaderProbe> {
         let groups = partition_ids.into_iter().filter_map(|id| self.shared.group(id));
         join_all(groups.map(|group| async move {
-            LeaderProbe { partition_id: group.id, answer: group.answer_probe().await }
+            LeaderProbe { partition_id: group.id, answer: group.answer_probe(from, life).await }
         }))
         .await
     }
 }
 
 impl Group {
-    async fn answer_probe(&self) -> ProbeAnswer {
+    async fn answer_probe(&self, from: NodeId, life: Incarnation) -> ProbeAnswer {
         match self.answer_read_index(ANSWER_WAIT).await {
-            Ok(RaftReply::ReadIndex { read }) => ProbeAnswer::Leads {
-                term: self.view().map_or(0, |view| view.term),
-                read_index: read.map_or(0, |id| id.index),
-            },
+            Ok(RaftReply::ReadIndex { read }) => {
+                let term = self.view().map_or(0, |view| view.term);
+                let read_index = read.map_or(0, |id| id.index);
+                match self.leaves_out(from, life) {
+                    Some(at) => ProbeAnswer::Removed { term, at, read_index },
+                    None => ProbeAnswer::Leads { term, read_index },
+                }
+            }
             Ok(_) => ProbeAnswer::Out,
             Err(refusal) => match Voice::of_refusal(refusal.reason) {
                 Voice::Serving => ProbeAnswer::Serves,
@@ -104,6 +123,16 @@ impl Group {
                 _ => ProbeAnswer::Out,
             },
         }
+    }
+
+    /// Where it stands that a node, in this life, is no member. To be asked after a
+    /// quorum confirmed the leadership, for the members to be no older than that.
+    fn leaves_out(&self, node_id: NodeId, life: Incarnation) -> Option<LogId> {
+        let (at, members) = self.members();
+        let applied_next = *self.body.as_ref()?.applied_next.borrow();
+        let known = members.members.get(&node_id);
+        let has_asker = known.is_some_and(|member| member.incarnation == life);
+        Roll { at, applied_next, is_joint: members.is_joint(), has_asker }.leaves_out()
     }
 
     /// Asks another replica for the leader, together with whatever else its node
@@ -116,6 +145,16 @@ impl Group {
         let member = self.member(to).ok_or_else(|| {
             TransportError::Unreachable(format!("node {to} is no member of the group"))
         })?;
+        self.probe_member(to, member, wait).await
+    }
+
+    /// Likewise, one that need not be a member as far as this replica knows.
+    pub(crate) async fn probe_member(
+        &self,
+        to: NodeId,
+        member: Member,
+        wait: Duration,
+    ) -> Result<ProbeAnswer, TransportError> {
         let (answer, answered) = oneshot::channel();
         let asked = Asked { partition_id: self.id, answer };
         if self.shared.prober.add(to, &member, asked) {

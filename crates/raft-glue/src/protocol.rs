@@ -9,6 +9,7 @@
 //! | may its election timer run? does it take over? | [`timer_may_run`], [`may_take_over`] |
 //! | what does it say when it is asked for the leader? | [`Standing::answer`] |
 //! | what follows from the answers of the others? | [`Poll::verdict`] |
+//! | is this replica its group's no longer? | [`Roll::leaves_out`], [`Memory::is_outlived`] |
 //! | is it this replica's turn to campaign? | [`campaign_is_due`] |
 //! | whom may a leader tell to take over? | [`choose_target`] |
 //! | is the handing over finished? | [`drain_goes_on`] |
@@ -18,6 +19,7 @@ mod campaign;
 mod fence;
 mod leadership;
 mod poll;
+mod removal;
 mod standing;
 mod transfer;
 
@@ -25,5 +27,6 @@ pub use campaign::{CAMPAIGN_PAUSE, campaign_delay, campaign_is_due, may_campaign
 pub use fence::{Fence, Pass, Path, may_take_over, timer_may_run};
 pub use leadership::{Leadership, LeadershipChange};
 pub use poll::{Poll, Verdict, Voice, has_waited_long};
+pub use removal::{Memory, Roll};
 pub use standing::{Answer, Standing};
 pub use transfer::{Follower, LAG_MAX, Target, choose_target, drain_goes_on, order_followers};

@@ -29,6 +29,8 @@ const ROUTES_BUFFER: usize = 4096;
 
 /// Is told which partition was quarantined, and why.
 pub(crate) type OnQuarantine = Box<dyn Fn(PartitionId, &str) + Send + Sync>;
+/// Is told which partition has no replica here any more.
+pub(crate) type OnRemoved = Box<dyn Fn(PartitionId) + Send + Sync>;
 
 /// What the host and its groups share.
 pub(crate) struct Shared {
@@ -46,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) wanted: Wanted,
     /// Whom to tell of a quarantine; see [`PartitionHost::on_quarantine`](crate::PartitionHost::on_quarantine).
     pub(crate) on_quarantine: OnceLock<OnQuarantine>,
+    pub(crate) on_removed: OnceLock<OnRemoved>,
     pub(crate) receiving: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -71,6 +74,7 @@ impl Shared {
             prober: Prober::default(),
             wanted: Wanted::default(),
             on_quarantine: OnceLock::new(),
+            on_removed: OnceLock::new(),
             receiving: Semaphore::new(RECEIVING_MAX),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),

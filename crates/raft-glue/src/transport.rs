@@ -34,7 +34,8 @@ pub trait Transport: Send + Sync + 'static {
     /// Asks a node for the leaders of many groups in one call, for at most
     /// `timeout`. The answers come in any order; groups that the node has no
     /// replica of, or not yet, are missing. The receiver answers by
-    /// [`PartitionHost::answer_probes`](crate::PartitionHost::answer_probes).
+    /// [`PartitionHost::answer_probes`](crate::PartitionHost::answer_probes), and is
+    /// told from which life of which node the question comes.
     ///
     /// # Errors
     /// [`TransportError`].
@@ -48,6 +49,13 @@ pub trait Transport: Send + Sync + 'static {
         partition_ids: Vec<PartitionId>,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Vec<LeaderProbe>, TransportError>>;
+
+    /// Nodes that are said to have replicas of a group by now, whatever its replica
+    /// here knows: a hint whom to ask.
+    fn told_members(&self, partition_id: PartitionId) -> Vec<(NodeId, Member)> {
+        let _ = partition_id;
+        Vec::new()
+    }
 
     /// Streams a snapshot and waits until it is installed. Takes as long as
     /// the data does; the caller drops the future to stop it.

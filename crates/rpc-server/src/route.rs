@@ -21,7 +21,7 @@ use crate::page;
 use crate::peer::NoRoute;
 use crate::status::Failure;
 
-pub(crate) use local::{local_route, local_routes};
+pub(crate) use local::{later_route, local_route, local_routes};
 
 /// The list of a node's routes, in page tokens.
 const LIST: u64 = 0;
@@ -47,7 +47,11 @@ impl RouteService for Routes {
         let time = request.extensions().get().copied();
         let until = time.unwrap_or_else(|| CallTime::unsaid(default)).step();
         let partition = self.context.host().and_then(|host| host.get(id));
-        let route = match partition.and_then(|partition| local_route(&self.context, &partition)) {
+        let known = |partition| {
+            later_route(&self.context, &partition)
+                .or_else(|| local_route(&self.context, &partition))
+        };
+        let route = match partition.and_then(known) {
             Some(route) => route,
             None => {
                 let found = self.context.peers().find_route(id);
@@ -81,10 +85,20 @@ impl RouteService for Routes {
     }
 }
 
-/// Every route this node knows: its own at first hand.
+/// Every route this node knows: its own at first hand, unless a peer told of a later
+/// leader to a replica here that hears of none.
 fn known_routes(context: &NodeContext) -> BTreeMap<u64, v1::Route> {
-    let told = context.peers().routes();
-    told.into_iter().chain(local_routes(context)).map(|route| (route.partition_id, route)).collect()
+    let told = context.peers().routes().into_iter().map(|route| (route.partition_id, route));
+    let mut routes: BTreeMap<u64, v1::Route> = told.collect();
+    for own in local_routes(context) {
+        let is_later = |told: &v1::Route| {
+            own.leader_node_id == 0 && told.leader_node_id != 0 && told.epoch > own.epoch
+        };
+        if !routes.get(&own.partition_id).is_some_and(is_later) {
+            routes.insert(own.partition_id, own);
+        }
+    }
+    routes
 }
 
 fn page_of(

@@ -59,6 +59,13 @@ impl Failure {
         self
     }
 
+    /// Says first what was being done.
+    #[must_use]
+    pub(crate) fn context(mut self, what: impl fmt::Display) -> Self {
+        self.message = format!("{what}: {}", self.message).into();
+        self
+    }
+
     /// The word on the wire.
     pub(crate) fn reason(&self) -> Reason {
         self.reason

@@ -68,9 +68,7 @@ impl<U: Unit> Admission<U> {
     /// Forgets a unit that was deleted; it may be admitted again. Returns
     /// whether the gate knew it.
     pub fn remove(&self, unit: &U) -> bool {
-        let known = self.core.with(|inner| inner.machine.state_of(unit).is_some());
-        self.core.apply(Event::Remove(unit.clone()));
-        known && self.core.with(|inner| inner.machine.state_of(unit).is_none())
+        self.core.remove(unit)
     }
 }
 

@@ -166,6 +166,13 @@ impl<U: Unit> Core<U> {
         grants
     }
 
+    /// Forgets a unit. Whether it was known.
+    pub(crate) fn remove(&self, unit: &U) -> bool {
+        let known = self.with(|inner| inner.machine.state_of(unit).is_some());
+        self.apply(Event::Remove(unit.clone()));
+        known && self.with(|inner| inner.machine.state_of(unit).is_none())
+    }
+
     /// Runs code under the lock. It must not call back into the core.
     pub(crate) fn with<R>(&self, read: impl FnOnce(&mut Inner<U>) -> R) -> R {
         read(&mut self.inner.lock())

@@ -89,6 +89,13 @@ impl<U: Unit> Handle<U> {
         is_new
     }
 
+    /// Forgets a unit that was deleted, in any stage but
+    /// [`Stage::Stopped`](crate::Stage::Stopped): it counts in nothing any more, and
+    /// the gate waits for it no longer. Returns whether the gate knew it.
+    pub fn remove(&self, unit: &U) -> bool {
+        self.core.remove(unit)
+    }
+
     /// Stops a start in any stage: its present call returns
     /// [`StartError::Cancelled`](crate::StartError::Cancelled), or the next one
     /// if there is none at present.

@@ -6,6 +6,7 @@
 //! Begin → {Joined, Loaded, Checked}* → NodeChecked → {Confirmed, Pending}* → Open → Opened
 //!   Load            Check                  Elect                      Listen     Serving
 //! → Drain → {StepBegan, StepEnded}* → Stopped          Resume: back to Serving
+//! Remove: at any time, a unit that is gone
 //! ```
 //!
 //! An event that does not fit the present state is ignored: late results of

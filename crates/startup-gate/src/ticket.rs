@@ -216,6 +216,10 @@ pub enum NotConfirmed {
     /// Never: quarantine it.
     #[error(transparent)]
     Fault(#[from] UnitFault),
+    /// Never: it is not to be here any more, and was deleted. The gate forgets it;
+    /// it counts as neither faulty nor waived.
+    #[error("is gone")]
+    Gone,
 }
 
 impl NotConfirmed {

@@ -31,6 +31,8 @@ pub(crate) struct StageTimes {
     pub(crate) stage: Stage,
     pub(crate) start: Duration,
     pub(crate) end: Option<Duration>,
+    /// Units that were removed in it.
+    pub(crate) gone: usize,
 }
 
 /// The moments of one unit.
@@ -79,7 +81,7 @@ pub(crate) struct Last<U> {
 impl<U: Unit> Timeline<U> {
     pub(crate) fn new(at: Duration) -> Self {
         Self {
-            stages: vec![StageTimes { stage: Stage::Load, start: at, end: None }],
+            stages: vec![StageTimes { stage: Stage::Load, start: at, end: None, gone: 0 }],
             units: HashMap::new(),
             spans: Vec::new(),
             steps: Vec::new(),
@@ -96,9 +98,7 @@ impl<U: Unit> Timeline<U> {
         match transition {
             Transition::Stage { to, .. } => self.enter(*to, at),
             Transition::Unit { unit, to: Some(to), .. } => self.unit(unit, to, at),
-            Transition::Unit { unit, to: None, .. } => {
-                self.units.remove(unit);
-            }
+            Transition::Unit { unit, to: None, .. } => self.gone(unit, at),
             Transition::VoteGranted { unit } => self.vote(unit, at),
             Transition::StepBegan { step } => {
                 self.steps.push(StepTimes { step: *step, start: at, end: None });
@@ -135,7 +135,7 @@ impl<U: Unit> Timeline<U> {
             Stage::Stopped => self.stopped = Some(at),
             // An earlier way down that was called off is forgotten.
             Stage::Draining => self.steps.clear(),
-            up => self.stages.push(StageTimes { stage: up, start: at, end: None }),
+            up => self.stages.push(StageTimes { stage: up, start: at, end: None, gone: 0 }),
         }
     }
 
@@ -177,6 +177,20 @@ impl<U: Unit> Timeline<U> {
         }
         if stage == Stage::Elect && to.is_settled() {
             self.last.settled = Some(unit.clone());
+        }
+    }
+
+    /// Of a start, only its number stays.
+    fn gone(&mut self, unit: &U, at: Duration) {
+        let Some(times) = self.units.remove(unit) else { return };
+        if self.stage.is_starting()
+            && let Some(stage) = self.stages.last_mut()
+        {
+            stage.gone += 1;
+        }
+        if !times.votes && !times.admitted && times.failed_in.is_none() {
+            self.voteless -= 1;
+            self.settle_voting(at);
         }
     }
 

@@ -113,6 +113,22 @@ pub(super) const BUGS: &[Bug] = &[
         test: "mark::a_log_that_was_lost_is_refused_until_it_is_put_back",
     },
     Bug {
+        name: "removed: a replica goes although its group talks to it again",
+        file: "crates/raft-glue/src/removed.rs",
+        sound: "held.messages == messages && !kept && is_outlived()",
+        buggy: "(held.messages == messages || !kept) && is_outlived()",
+        package: "raft-glue",
+        test: "removed::tests::lets_go_only_when_nothing_came_between",
+    },
+    Bug {
+        name: "removed: a leader leaves out whom it may still take in again",
+        file: "crates/raft-glue/src/protocol/removal.rs",
+        sound: "self.at.filter(|at| at.index < self.applied_next)?",
+        buggy: "self.at.filter(|_| self.applied_next > 0)?",
+        package: "raft-glue",
+        test: "protocol::removal::tests::a_leader_leaves_out_only_whom_committed_members_leave_out",
+    },
+    Bug {
         name: "gate: votes are granted before the log is readable",
         file: "crates/startup-gate/src/machine/climb.rs",
         sound: "if self.joins { UnitState::Joining } else { UnitState::Loading }",

@@ -18,7 +18,7 @@ use raft_glue::{
 };
 use tokio::sync::oneshot;
 
-use super::wire::{Answer, Call, PEER_PORT, Parcel, Port};
+use super::wire::{Answer, Call, Caller, PEER_PORT, Parcel, Port};
 use super::world::{Trap, World};
 
 /// A snapshot here is a message like any other.
@@ -28,14 +28,14 @@ const SNAPSHOT_WAIT: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(crate) struct Link {
     world: Arc<World>,
-    node: NodeId,
+    caller: Caller,
     port: Port,
     waiting: Arc<Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>>,
 }
 
 impl Link {
-    pub(crate) fn new(world: &Arc<World>, node: NodeId, port: Port) -> Self {
-        Self { world: Arc::clone(world), node, port, waiting: Arc::default() }
+    pub(crate) fn new(world: &Arc<World>, caller: Caller, port: Port) -> Self {
+        Self { world: Arc::clone(world), caller, port, waiting: Arc::default() }
     }
 
     /// An answer came.
@@ -59,7 +59,7 @@ impl Link {
             let id = link.world.lock().mail.number();
             link.waiting.lock().insert(id, send);
             let forget = Forget { link: link.clone(), id };
-            let call = Parcel::Call { from: link.node, id, meant, call };
+            let call = Parcel::Call { from: link.caller, id, meant, call };
             let answer = async {
                 link.port.send(to, PEER_PORT, call).await;
                 receive.await
@@ -157,7 +157,8 @@ pub(crate) struct Inbound {
 
 impl Inbound {
     /// Takes one call. Nobody answers one that was meant for another life.
-    pub(crate) async fn answer(&self, from: NodeId, meant: Incarnation, call: Call) -> Answer {
+    pub(crate) async fn answer(&self, from: Caller, meant: Incarnation, call: Call) -> Answer {
+        let Caller { node: from, life } = from;
         let refused = |refusal: Refusal| TransportError::Refused(refusal);
         let stranger = (meant != self.incarnation).then(|| {
             let message = format!("node {} lives as {}", self.node, self.incarnation);
@@ -170,7 +171,9 @@ impl Inbound {
             (Call::Raft { partition, request }, None) => {
                 Answer::Raft(self.raft(from, partition, request).await.map_err(refused))
             }
-            (Call::Probe(ids), None) => Answer::Probe(self.host.answer_probes(ids).await),
+            (Call::Probe(ids), None) => {
+                Answer::Probe(self.host.answer_probes(from, life, ids).await)
+            }
             (Call::Snapshot { header, chunks }, None) => {
                 self.world.lock().counts.snapshots += 1;
                 let chunks = futures::stream::iter(chunks.into_iter().map(Ok)).boxed();

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::link::{Inbound, Link};
-use super::wire::{CLIENT_PORT, Inbox, PEER_PORT, Parcel};
+use super::wire::{CLIENT_PORT, Caller, Inbox, PEER_PORT, Parcel};
 use super::world::{Live, Trap, World};
 use super::{owner, peers, serve};
 
@@ -73,7 +73,8 @@ async fn run(world: &Arc<World>, id: NodeId, life: u32) -> Result<(), String> {
 
     let inbox = Inbox::open(world, Some(id), PEER_PORT).await.map_err(|e| e.to_string())?;
     let port = inbox.port.clone();
-    let link = Link::new(world, id, port.clone());
+    let caller = Caller { node: id, life: store.incarnation() };
+    let link = Link::new(world, caller, port.clone());
     let config = HostConfig {
         heartbeat_interval: HEARTBEAT,
         election_timeout: ELECTION,
@@ -82,6 +83,7 @@ async fn run(world: &Arc<World>, id: NodeId, life: u32) -> Result<(), String> {
     let host = PartitionHost::new(config, store.clone(), Arc::new(link.clone()));
     let _ = host_of_gate.set(host.clone());
     hear_of_quarantines(&host, gate.clone());
+    hear_of_removals(world, id, &host);
     let (orders, ordered) = mpsc::unbounded_channel();
     let incarnation = store.incarnation();
     let live = Live { life, host: host.clone(), gate: gate.clone(), orders, open_since_ms: None };
@@ -200,6 +202,15 @@ fn hear_of_quarantines(host: &PartitionHost, gate: Handle<PartitionId>) {
     });
 }
 
+/// No replica is removed from its group here, so none may come to believe it.
+fn hear_of_removals(world: &Arc<World>, id: NodeId, host: &PartitionHost) {
+    let world = Arc::clone(world);
+    host.on_removed(move |partition| {
+        let what = format!("node {id} let partition {partition} go");
+        world.lock().violated("lost", what);
+    });
+}
+
 async fn listen_to_peers(inbox: Inbox, inbound: Inbound, link: Link, heard: peers::Heard) {
     while let Some((parcel, address)) = inbox.receive().await {
         match parcel {
@@ -209,7 +220,7 @@ async fn listen_to_peers(inbox: Inbox, inbound: Inbound, link: Link, heard: peer
                 let (inbound, port) = (inbound.clone(), inbox.port.clone());
                 tokio::spawn(async move {
                     let answer = inbound.answer(from, meant, call).await;
-                    port.send_to(Some(from), address, Parcel::Answer { id, answer }).await;
+                    port.send_to(Some(from.node), address, Parcel::Answer { id, answer }).await;
                 });
             }
             Parcel::Ask { .. } | Parcel::Tell { .. } => {}
@@ -288,8 +299,12 @@ async fn confirm(node: &Node, id: PartitionId) -> Result<(), NotConfirmed> {
         let made = node.host.initialize(id, founders).await;
         made.map_err(|error| NotConfirmed::pending(error.to_string()))?;
     }
-    let confirmed = node.host.confirm_leader(id).await;
-    confirmed.map(drop).map_err(|not_yet| NotConfirmed::pending(not_yet.reason))
+    let Err(not_yet) = node.host.confirm_leader(id).await else { return Ok(()) };
+    if not_yet.removed.is_some() {
+        let what = format!("node {} takes itself for removed from partition {id}", node.id);
+        node.world.lock().violated("lost", what);
+    }
+    Err(NotConfirmed::pending(not_yet.reason))
 }
 
 fn load_fault(fault: LoadFault) -> UnitFault {

@@ -26,7 +26,7 @@ pub(crate) const CLIENT_PORT: u16 = 17310;
 #[derive(Debug, Clone)]
 pub(crate) enum Parcel {
     /// A node asks another one.
-    Call { from: NodeId, id: u64, meant: Incarnation, call: Call },
+    Call { from: Caller, id: u64, meant: Incarnation, call: Call },
     /// The answer to a call.
     Answer { id: u64, answer: Answer },
     /// A node says how it is.
@@ -35,6 +35,13 @@ pub(crate) enum Parcel {
     Ask { id: u64, ask: Ask },
     /// The answer to a client.
     Tell { id: u64, told: Told },
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    pub(crate) node: NodeId,
+    pub(crate) life: Incarnation,
 }
 
 /// What a node asks of another one.

@@ -53,6 +53,7 @@ struct Stage {
     units_done: u64,
     units_failed: u64,
     units_waived: u64,
+    units_gone: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -132,7 +133,8 @@ fn progress(report: &Report) -> String {
 }
 
 fn stages(report: &Report) -> Rows {
-    let mut rows = Rows::new(&["STAGE", ">START", ">END", ">TOOK", ">DONE", ">FAILED", ">WAIVED"]);
+    let mut rows =
+        Rows::new(&["STAGE", ">START", ">END", ">TOOK", ">DONE", ">FAILED", ">WAIVED", ">GONE"]);
     for stage in &report.stages {
         let end = stage.end_ms;
         rows.push([
@@ -143,6 +145,7 @@ fn stages(report: &Report) -> Rows {
             format!("{}/{}", stage.units_done, stage.units_total),
             stage.units_failed.to_string(),
             stage.units_waived.to_string(),
+            stage.units_gone.to_string(),
         ]);
     }
     rows
@@ -212,6 +215,7 @@ impl From<StageReport> for Stage {
             units_done: stage.units_done,
             units_failed: stage.units_failed,
             units_waived: stage.units_waived,
+            units_gone: stage.units_gone,
         }
     }
 }

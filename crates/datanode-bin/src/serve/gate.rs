@@ -124,6 +124,14 @@ pub(super) fn hear_of_quarantines(host: &PartitionHost, gate: Handle<PartitionId
     });
 }
 
+/// A replica that turns out to be its group's no longer while the node serves is
+/// none of the gate's business any more.
+pub(super) fn hear_of_removals(host: &PartitionHost, gate: Handle<PartitionId>) {
+    host.on_removed(move |id| {
+        gate.remove(&id);
+    });
+}
+
 /// A span for each stage on the way up, from its beginning to its end.
 struct StageSpans(Mutex<Option<Span>>);
 

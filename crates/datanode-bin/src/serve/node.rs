@@ -84,6 +84,7 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
     // Only ever set here.
     let _ = fence.set(host.clone());
     gate::hear_of_quarantines(&host, gate.clone());
+    gate::hear_of_removals(&host, gate.clone());
     let parts = Parts { context, host, store, peer, admin };
     let up = {
         let mut climbing = pin!(climb(startup, &plan, &parts, first, client));
@@ -218,7 +219,14 @@ async fn confirm(
         let made = host.initialize(id, first.members.clone()).await;
         made.map_err(|error| NotConfirmed::pending(error.to_string()))?;
     }
-    host.confirm_leader(id).await.map(drop).map_err(|not_yet| NotConfirmed::pending(not_yet.reason))
+    let Err(not_yet) = host.confirm_leader(id).await else { return Ok(()) };
+    let Some(removed) = not_yet.removed else { return Err(NotConfirmed::pending(not_yet.reason)) };
+    match host.let_go(removed).await {
+        Ok(true) => Err(NotConfirmed::Gone),
+        // Its group has taken hold of it again, or somebody else deleted it.
+        Ok(false) => Err(NotConfirmed::pending(not_yet.reason)),
+        Err(error) => Err(UnitFault::failed(error).into()),
+    }
 }
 
 fn load_fault(fault: LoadFault) -> UnitFault {

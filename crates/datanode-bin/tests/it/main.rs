@@ -15,6 +15,7 @@ mod signals_seen;
 mod cold;
 mod disks;
 mod gate;
+mod orphan;
 mod quarantine;
 mod signals;
 mod wiped;

@@ -175,6 +175,7 @@ pub(crate) struct FlushThread {
 }
 
 /// What to do next.
+#[derive(Clone, Copy)]
 enum Next {
     Flush,
     Reclaim(PartitionId),

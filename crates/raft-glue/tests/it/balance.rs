@@ -128,7 +128,8 @@ async fn who_has_much_to_apply_gets_nothing() {
     let append =
         RaftRequest::Append { vote, prev: None, entries: Vec::new(), committed: Some(committed) };
     cluster.node(1).host.handle(node(2), lags, append).await.unwrap();
-    let answers = cluster.node(1).host.answer_probes(vec![lags, sound]).await;
+    let life = cluster.node(2).store.incarnation();
+    let answers = cluster.node(1).host.answer_probes(node(2), life, vec![lags, sound]).await;
     let answers: Vec<_> = answers.iter().map(|probe| probe.answer).collect();
     assert_eq!(answers, [ProbeAnswer::Starts, ProbeAnswer::Serves]);
     tell(&cluster, &[(1, Away)]);

@@ -111,8 +111,15 @@ impl Cluster {
                 move |ask| {
                     let host = confirm.clone();
                     async move {
-                        let leader = host.confirm_leader(ask.unit).await;
-                        leader.map(drop).map_err(NotConfirmed::pending)
+                        let Err(not_yet) = host.confirm_leader(ask.unit).await else {
+                            return Ok(());
+                        };
+                        if let Some(removed) = not_yet.removed.clone()
+                            && host.let_go(removed).await.unwrap()
+                        {
+                            return Err(NotConfirmed::Gone);
+                        }
+                        Err(NotConfirmed::pending(not_yet))
                     }
                 },
             )

@@ -12,4 +12,5 @@ mod handover;
 mod members;
 mod propose;
 mod rejoin;
+mod removed;
 mod restart;

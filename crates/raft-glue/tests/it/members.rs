@@ -12,7 +12,7 @@ fn map(cluster: &Cluster, ids: &[u64]) -> BTreeMap<NodeId, Member> {
 }
 
 /// Changes the members wherever the leader is, until it is done.
-async fn change(cluster: &Cluster, id: PartitionId, voters: &[u64], learners: &[u64]) {
+pub(crate) async fn change(cluster: &Cluster, id: PartitionId, voters: &[u64], learners: &[u64]) {
     eventually("a membership change", || async {
         for node in cluster.nodes.values() {
             let Some(replica) = node.host.get(id) else { continue };

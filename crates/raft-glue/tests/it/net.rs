@@ -145,7 +145,9 @@ impl Transport for Wire {
         let (net, from, member) = (Arc::clone(&self.net), self.from, member.clone());
         async move {
             let host = host?;
-            let answers = tokio::time::timeout(timeout, host.answer_probes(partition_ids)).await;
+            let life = net.member_of(from, &member)?.incarnation;
+            let answers = host.answer_probes(from, life, partition_ids);
+            let answers = tokio::time::timeout(timeout, answers).await;
             let answers = answers.map_err(|_| TransportError::Timeout)?;
             net.route(to, from, &net.member_of(from, &member)?)?;
             Ok(answers)

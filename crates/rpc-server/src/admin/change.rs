@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use datanode_proto::v1;
-use futures::future::try_join_all;
-use partition_types::{NodeId, PartitionId};
-use tokio::time::Instant;
+use futures::future::{join_all, try_join_all};
+use partition_types::{NodeId, PartitionId, Reason};
+use tokio::time::{Instant, sleep};
 
 use super::delete::delete_one;
 use super::resolve;
@@ -17,6 +17,9 @@ use crate::status::Failure;
 
 /// A group that has no leader for this long has lost its quorum.
 const LEADER_WAIT: Duration = Duration::from_secs(10);
+/// A node that is restarted is back within this time, or the operator is told.
+const NODE_WAIT: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Sets the voters and learners: makes the replicas that are new, lets the
 /// leader change the membership, drops the replicas that are members no longer.
@@ -39,12 +42,14 @@ pub(super) async fn change(
     if !before.exists() {
         return Err(before.not_found());
     }
-    apply(replicas, id, &before, voters, learners).await?;
+    let leavers = regroup(replicas, id, &before, voters, learners).await?;
+    join_all(leavers.into_iter().map(|node_id| drop_leaver(replicas, id, node_id))).await;
     let after = Survey::find(replicas, id).await;
     Ok(v1::ChangeReplicasResponse { partition: Some(after.partition()) })
 }
 
-/// Brings the group from what it is to these members.
+/// Brings the group from what it is to these members, and drops the replicas that
+/// are none any more: all of them, or it fails.
 pub(super) async fn apply(
     replicas: &Replicas,
     id: PartitionId,
@@ -52,6 +57,19 @@ pub(super) async fn apply(
     voters: Vec<v1::Member>,
     learners: Vec<v1::Member>,
 ) -> Result<(), Failure> {
+    let leavers = regroup(replicas, id, before, voters, learners).await?;
+    try_join_all(leavers.into_iter().map(|node_id| delete_one(replicas, id, node_id))).await?;
+    Ok(())
+}
+
+/// The same without the last step: which nodes have a replica to drop.
+async fn regroup(
+    replicas: &Replicas,
+    id: PartitionId,
+    before: &Survey,
+    voters: Vec<v1::Member>,
+    learners: Vec<v1::Member>,
+) -> Result<Vec<NodeId>, Failure> {
     let holders: BTreeSet<NodeId> = before.holders().into_iter().collect();
     let wanted: Vec<&v1::Member> = voters.iter().chain(&learners).collect();
     try_join_all(
@@ -69,12 +87,22 @@ pub(super) async fn apply(
         async move { leader.change_membership(request).await }
     })
     .await?;
-    let leaves = holders.iter().filter(|holder| !stays.contains(&holder.get()));
-    try_join_all(leaves.map(|node_id| delete_one(replicas, id, *node_id))).await?;
-    Ok(())
+    Ok(holders.into_iter().filter(|holder| !stays.contains(&holder.get())).collect())
 }
 
-/// Makes an empty replica that will follow the group.
+/// Drops a replica whose group has removed it. One whose node is away now is deleted
+/// by that node itself, as soon as it asks the group for its leader.
+async fn drop_leaver(replicas: &Replicas, id: PartitionId, node_id: NodeId) {
+    if let Err(failure) = delete_one(replicas, id, node_id).await {
+        tracing::info!(
+            partition_id = %id, %node_id, error = %failure,
+            "a removed replica stays for now: its node will find out and delete it"
+        );
+    }
+}
+
+/// Makes an empty replica that will follow the group. A node that is on its way up, or
+/// away for a moment, is waited for.
 pub(super) async fn join(
     replicas: &Replicas,
     id: PartitionId,
@@ -86,8 +114,23 @@ pub(super) async fn join(
         members: Vec::new(),
         incarnation: member.incarnation.clone(),
     };
-    Target::of(replicas, node_id)?.create(request).await?;
-    Ok(())
+    let until = Instant::now() + NODE_WAIT;
+    loop {
+        let Err(failure) = Target::of(replicas, node_id)?.create(request.clone()).await else {
+            return Ok(());
+        };
+        let passes = matches!(
+            failure.reason(),
+            Reason::Starting
+                | Reason::Draining
+                | Reason::NodeUnreachable
+                | Reason::ChangeInProgress
+        );
+        if !passes || Instant::now() + PAUSE >= until {
+            return Err(failure.context(format!("make a replica on node {node_id}")));
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// Moves the leadership to a voter.

@@ -163,7 +163,11 @@ where
         let again = |failure: &Failure| {
             matches!(
                 failure.reason(),
-                Reason::NoLeader | Reason::NotLeader | Reason::NodeUnreachable | Reason::Draining
+                Reason::NoLeader
+                    | Reason::NotLeader
+                    | Reason::NodeUnreachable
+                    | Reason::Draining
+                    | Reason::Starting
             )
         };
         match asked {

@@ -14,6 +14,7 @@ use super::{Call, Hops, Intent, Lessons, NO_FORWARD, TRY_MIN};
 use crate::deadline::CallTime;
 use crate::limits;
 use crate::peer::{NoRoute, PeerChannel};
+use crate::route::later_route;
 use crate::status::Failure;
 
 /// Where a try of a call is made.
@@ -99,6 +100,12 @@ impl Call {
         lessons: &Lessons,
     ) -> Result<Place, Failure> {
         let sound = partition.state().err();
+        if sound.is_none()
+            && intent != Intent::ReadStale
+            && let Some(place) = self.place_of_lost(&partition, until, lessons).await
+        {
+            return Ok(place);
+        }
         if sound.is_none() && may_answer(&partition, intent) {
             return Ok(Place::Here(partition));
         }
@@ -118,6 +125,31 @@ impl Call {
             None => self.place_of_stranger(until, lessons).await,
         };
         place.map_err(|_| Failure::of_propose(self.partition_id, &unsound))
+    }
+
+    /// This node has a replica that hears of no leader. If there is one by what
+    /// others told, or if it has been so for longer than an election takes, the group
+    /// may have gone on without this replica: it is as if there were none here. Every
+    /// other try is made here all the same, for the others may be wrong.
+    async fn place_of_lost(
+        &self,
+        partition: &Partition,
+        until: Instant,
+        lessons: &Lessons,
+    ) -> Option<Place> {
+        if partition.leader().is_some() || lessons.tries % 2 == 1 {
+            return None;
+        }
+        let us = self.context.node_id();
+        let told = later_route(&self.context, partition);
+        let leader = told.and_then(|route| NodeId::new(route.leader_node_id).ok());
+        if let Some(leader) = leader.filter(|leader| *leader != us) {
+            return self.remote(leader, until).map(Place::There);
+        }
+        if !partition.is_lost() {
+            return None;
+        }
+        self.place_of_stranger(until, lessons).await.ok()
     }
 
     /// This node has no replica: it goes by the route that its peers told.

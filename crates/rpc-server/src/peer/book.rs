@@ -13,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datanode_proto::v1;
 use parking_lot::{Mutex, RwLock};
-use partition_types::{ClusterId, Incarnation, InvalidId, Member, NodeId, PartitionId};
-use tokio::sync::{Notify, watch};
+use partition_types::{ClusterId, Incarnation, InvalidId, Member, NodeId, PartitionId, RequestId};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::channel;
 use super::find::{Finder, NoRoute};
@@ -44,6 +44,9 @@ struct Inner {
     /// Nodes that said `Hello` in another life than they are known in.
     doubted: Mutex<BTreeSet<NodeId>>,
     doubt: Notify,
+    /// Nodes that run in another process than they did.
+    restarted: mpsc::UnboundedSender<NodeId>,
+    restarts: Mutex<Option<mpsc::UnboundedReceiver<NodeId>>>,
     routes: RouteTable,
     finder: Finder,
 }
@@ -111,7 +114,9 @@ impl PeerBook {
             peer_address: config.advertise.peer.clone(),
             stage: v1::Stage::Load.into(),
             version: config.version.clone(),
+            process: Bytes::copy_from_slice(RequestId::random().as_bytes()),
         };
+        let (restarted, restarts) = mpsc::unbounded_channel();
         let inner = Inner {
             cluster_id: config.cluster_id.clone(),
             node_id: config.node_id,
@@ -123,6 +128,8 @@ impl PeerBook {
             refused: Mutex::default(),
             doubted: Mutex::default(),
             doubt: Notify::new(),
+            restarted,
+            restarts: Mutex::new(Some(restarts)),
             routes: RouteTable::new(),
             finder: Finder::default(),
         };
@@ -207,8 +214,14 @@ impl PeerBook {
                 return Err(Stranger::OtherIncarnation { node_id, known, came: incarnation });
             }
             if same {
+                let was = known.node.process.clone();
                 let moved = known.refresh(&node, source);
+                let is = known.node.process.clone();
                 drop(nodes);
+                if source == Source::FirstHand && !was.is_empty() && !is.is_empty() && was != is {
+                    // The receiver lives as long as the node does.
+                    let _ = self.inner.restarted.send(node_id);
+                }
                 if moved {
                     self.tick();
                 }
@@ -219,6 +232,12 @@ impl PeerBook {
         drop(nodes);
         self.tick();
         Ok(node_id)
+    }
+
+    /// The nodes whose process was replaced by another one, as it turns out. The
+    /// first who asks gets them.
+    pub(super) fn take_restarts(&self) -> Option<mpsc::UnboundedReceiver<NodeId>> {
+        self.inner.restarts.lock().take()
     }
 
     /// Waits until nodes came in another life than they are known in, and gives
@@ -257,7 +276,7 @@ impl PeerBook {
             admin_address: member.admin_address.clone(),
             peer_address: member.peer_address.clone(),
             stage: v1::Stage::Unspecified.into(),
-            version: String::new(),
+            ..v1::Node::default()
         };
         // A group that still lists an older life of this node is the check
         // stage's business; here it is logged.
@@ -298,6 +317,18 @@ impl PeerBook {
     /// The incarnation a node is known in.
     pub(super) fn incarnation(&self, node_id: NodeId) -> Option<Incarnation> {
         self.inner.nodes.read().get(&node_id).map(|known| known.incarnation)
+    }
+
+    /// A node as a group would know it.
+    pub(super) fn member(&self, node_id: NodeId) -> Option<Member> {
+        let nodes = self.inner.nodes.read();
+        let known = nodes.get(&node_id)?;
+        Some(Member {
+            incarnation: known.incarnation,
+            peer_address: known.node.peer_address.clone(),
+            client_address: known.node.client_address.clone(),
+            admin_address: known.node.admin_address.clone(),
+        })
     }
 
     /// Where peers dial a node.

@@ -52,6 +52,13 @@ pub(super) fn probe_to_wire(probe: LeaderProbe) -> v1::LeaderProbe {
         ProbeAnswer::Leads { term, read_index } => {
             v1::LeaderProbe { leads: true, term, committed_index: read_index, ..wire }
         }
+        ProbeAnswer::Removed { term, at, read_index } => v1::LeaderProbe {
+            leads: true,
+            term,
+            committed_index: read_index,
+            removed_at: Some(log_id_to_wire(at)),
+            ..wire
+        },
         ProbeAnswer::Serves => v1::LeaderProbe { serving: true, ..wire },
         ProbeAnswer::Starts => wire,
         ProbeAnswer::Out => v1::LeaderProbe { out_of_service: true, ..wire },
@@ -60,7 +67,10 @@ pub(super) fn probe_to_wire(probe: LeaderProbe) -> v1::LeaderProbe {
 
 /// Reads what a peer says of one group's leader; `None` for what is no group.
 pub(super) fn probe_from_wire(wire: v1::LeaderProbe) -> Option<LeaderProbe> {
-    let answer = if wire.leads {
+    let removed_at = wire.removed_at.filter(|_| wire.leads).map(log_id_from_wire);
+    let answer = if let Some(at) = removed_at {
+        ProbeAnswer::Removed { term: wire.term, at, read_index: wire.committed_index }
+    } else if wire.leads {
         ProbeAnswer::Leads { term: wire.term, read_index: wire.committed_index }
     } else if wire.out_of_service {
         ProbeAnswer::Out

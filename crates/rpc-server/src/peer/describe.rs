@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use datanode_proto::v1;
-use partition_types::{LogId, Member, NodeId, PartitionId};
+use partition_types::{Incarnation, LogId, Member, NodeId, PartitionId};
 use raft_glue::{Partition, PartitionStatus, ReplicaState, Role};
 use startup_gate::UnitState;
 
@@ -43,13 +43,15 @@ impl Replicas {
         Ok(v1::DescribeReplicasResponse { replicas: described.collect() })
     }
 
-    /// What this node can say of each group's leader now.
+    /// What this node can say of each group's leader now, to a node in one of its lives.
     pub(crate) async fn probe_leaders(
         &self,
+        from: NodeId,
+        life: Incarnation,
         partition_ids: &[u64],
     ) -> Result<Vec<v1::LeaderProbe>, Failure> {
         let ids = partition_ids.iter().map(|id| PartitionId::new(*id)).collect::<Result<_, _>>()?;
-        let probes = self.host()?.answer_probes(ids).await;
+        let probes = self.host()?.answer_probes(from, life, ids).await;
         Ok(probes.into_iter().map(convert::probe_to_wire).collect())
     }
 

@@ -98,6 +98,14 @@ pub(super) fn sender(metadata: &MetadataMap) -> Result<NodeId, Failure> {
     text(metadata, NODE_ID).and_then(|text| text.parse().ok()).ok_or_else(unsigned)
 }
 
+/// Likewise, and in which of its lives.
+///
+/// # Errors
+/// When nobody did.
+pub(super) fn sender_in_life(metadata: &MetadataMap) -> Result<(NodeId, Incarnation), Failure> {
+    Ok((sender(metadata)?, incarnation(metadata, INCARNATION)?))
+}
+
 /// Likewise, a node that said `Hello` before.
 ///
 /// # Errors

@@ -34,6 +34,7 @@ pub(crate) async fn keep(context: NodeContext, seen: mpsc::UnboundedReceiver<Sig
         keep_routes(&context),
         keep_peers(&context),
         tell_groups(&context, seen),
+        tell_of_restarts(&context),
         release_old_lives(&context),
     );
 }
@@ -138,6 +139,17 @@ async fn tell_groups(context: &NodeContext, mut seen: mpsc::UnboundedReceiver<Si
         match sighting {
             Sighting::Back(node_id) => host.peer_is_back(node_id),
             Sighting::Gone(node_id) => host.peer_is_gone(node_id),
+        }
+    }
+}
+
+/// A process that was killed and started again at once may never have been seen
+/// away: what it led needs another leader all the same.
+async fn tell_of_restarts(context: &NodeContext) {
+    let Some(mut restarts) = context.peers().take_restarts() else { return };
+    while let Some(node_id) = restarts.recv().await {
+        if let Some(host) = context.host() {
+            host.peer_is_gone(node_id);
         }
     }
 }

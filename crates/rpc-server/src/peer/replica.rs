@@ -42,6 +42,10 @@ impl Replicas {
         let (host, admission) = (self.host()?, self.admission()?);
         let _busy = self.begin(id)?;
         if let Some(partition) = host.get(id) {
+            // Nobody may find meanwhile that its group has removed it.
+            if !partition.keep() {
+                return Err(being_changed(id));
+            }
             return already_there(&partition, &members);
         }
         let admitted = admission.admit(id, 0).map_err(|error| not_admitted(id, error))?;
@@ -184,9 +188,13 @@ impl Replicas {
         if self.busy.lock().insert(id) {
             return Ok(Busy { id, busy: Arc::clone(&self.busy) });
         }
-        Err(Failure::new(Reason::ChangeInProgress, format!("partition {id} is being changed"))
-            .with("partition_id", id))
+        Err(being_changed(id))
     }
+}
+
+fn being_changed(id: PartitionId) -> Failure {
+    Failure::new(Reason::ChangeInProgress, format!("partition {id} is being changed"))
+        .with("partition_id", id)
 }
 
 /// A partition that is being made or deleted, until this is dropped.

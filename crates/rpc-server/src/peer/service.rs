@@ -85,9 +85,9 @@ impl PeerService for Service {
         &self,
         request: Request<v1::ProbeLeadersRequest>,
     ) -> Answer<v1::ProbeLeadersResponse> {
-        identity::sender(request.metadata())?;
+        let (from, life) = identity::sender_in_life(request.metadata())?;
         let partition_ids = request.into_inner().partition_ids;
-        let probes = self.replicas.probe_leaders(&partition_ids).await?;
+        let probes = self.replicas.probe_leaders(from, life, &partition_ids).await?;
         Ok(Response::new(v1::ProbeLeadersResponse { probes }))
     }
 

@@ -114,6 +114,13 @@ impl Transport for PeerTransport {
         .boxed()
     }
 
+    fn told_members(&self, partition_id: PartitionId) -> Vec<(NodeId, Member)> {
+        let book = self.links.book();
+        let route = book.route(partition_id).unwrap_or_default();
+        let ids = route.replicas.iter().filter_map(|replica| NodeId::new(replica.node_id).ok());
+        ids.filter_map(|id| Some((id, book.member(id)?))).collect()
+    }
+
     fn send_snapshot(
         &self,
         to: NodeId,

@@ -33,6 +33,17 @@ pub(crate) fn local_route(context: &NodeContext, partition: &Partition) -> Optio
     })
 }
 
+/// What a peer told of a later leader than the replica here has heard of, if it
+/// has lost touch with its group: it may be removed, or cut off.
+pub(crate) fn later_route(context: &NodeContext, partition: &Partition) -> Option<v1::Route> {
+    if partition.leader().is_some() {
+        return None;
+    }
+    let told = context.peers().route(partition.id())?;
+    let is_later = told.leader_node_id != 0 && told.epoch > epoch(&partition.status());
+    is_later.then_some(told)
+}
+
 fn founders(context: &NodeContext, partition: &Partition) -> Vec<v1::RouteReplica> {
     let founders = partition.created_with();
     founders.iter().map(|(id, member)| replica(context, *id, member, false)).collect()

@@ -163,15 +163,25 @@ impl<U: Unit> Machine<U> {
         self.grant_campaign(unit, out);
     }
 
+    /// On its way up a unit that leaves is as one that never was: nobody waits
+    /// for it, and it counts in no budget.
     pub(super) fn remove(&mut self, unit: &U, out: &mut Vec<Effect<U>>) {
-        if !matches!(self.stage, Stage::Serving | Stage::Draining) {
+        if self.stage == Stage::Stopped {
             return;
         }
+        let at_work = self.lane_at_work(unit);
+        self.leave_queue(unit);
         let Some(record) = self.units.remove(unit) else { return };
         *self.counts.slot(&record.state) -= 1;
         out.push(Effect::Abandon(unit.clone()));
         let from = Some(record.state);
         out.push(Effect::Changed(Transition::Unit { unit: unit.clone(), from, to: None }));
+        if let Some(lane) = at_work {
+            self.answered(lane);
+        }
+        self.fill(out);
+        self.advance(out);
+        self.settle(out);
     }
 
     fn add(&mut self, spec: &UnitSpec<U>, state: UnitState, out: &mut Vec<Effect<U>>) {
@@ -193,10 +203,21 @@ impl<U: Unit> Machine<U> {
 
     /// Whether the unit was there and not quarantined before.
     fn quarantine(&mut self, unit: &U, fault: &UnitFault, out: &mut Vec<Effect<U>>) -> bool {
-        let Some(record) = self.units.get(unit) else { return false };
+        let state = self.units.get(unit).map(|record| &record.state);
+        if matches!(state, None | Some(UnitState::Quarantined { .. })) {
+            return false;
+        }
+        self.leave_queue(unit);
+        out.push(Effect::Abandon(unit.clone()));
+        self.set(unit, UnitState::Quarantined { fault: fault.clone() }, out);
+        true
+    }
+
+    /// Gives back the slot of a unit, or its place in a queue.
+    fn leave_queue(&mut self, unit: &U) {
+        let Some(record) = self.units.get(unit) else { return };
         let (lane, priority, seq) = (record.lane, record.priority, record.seq);
         match record.state {
-            UnitState::Quarantined { .. } => return false,
             UnitState::Waiting => {
                 self.first_queue().withdraw(lane, priority, seq, unit);
             }
@@ -212,11 +233,9 @@ impl<U: Unit> Machine<U> {
             UnitState::Checked
             | UnitState::Electing
             | UnitState::Ready
-            | UnitState::Waived { .. } => {}
+            | UnitState::Waived { .. }
+            | UnitState::Quarantined { .. } => {}
         }
-        out.push(Effect::Abandon(unit.clone()));
-        self.set(unit, UnitState::Quarantined { fault: fault.clone() }, out);
-        true
     }
 
     fn quarantine_where(

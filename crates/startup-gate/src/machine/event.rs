@@ -96,7 +96,7 @@ pub enum Event<U> {
     Cancel,
     /// A unit was made while the node serves.
     Admit(U, usize),
-    /// A unit was deleted.
+    /// A unit is gone: it was deleted, or turned out to be nobody's any more.
     Remove(U),
     /// The way down begins.
     Drain,

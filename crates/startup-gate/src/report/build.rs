@@ -77,6 +77,7 @@ impl<U: Unit> Source<'_, U> {
             units_done: units().filter(|u| total(u) && done(u)).count(),
             units_failed: units().filter(|u| u.failed_in == Some(stage)).count(),
             units_waived: units().filter(|u| elect && u.waived.is_some()).count(),
+            units_gone: times.gone,
         }
     }
 

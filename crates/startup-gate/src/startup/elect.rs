@@ -42,6 +42,8 @@ impl<U: Unit> Startup<U, Elect<U>> {
     /// happened since the process started, never by what is remembered.
     /// If it finds the unit faulty, the unit is quarantined although it may
     /// campaign already: an [`Observer`](crate::Observer) must fence it again.
+    /// If it finds that the unit is not to be here any more, it deletes it and says
+    /// [`NotConfirmed::Gone`]; the gate forgets it.
     ///
     /// # Errors
     /// [`StartError::Cancelled`]; [`StartError::OverBudget`] or
@@ -130,6 +132,7 @@ where
         let last = match answer {
             Ok(Ok(())) => Event::Confirmed(unit.clone()),
             Ok(Err(NotConfirmed::Fault(fault))) => Event::Faulted(unit.clone(), fault),
+            Ok(Err(NotConfirmed::Gone)) => Event::Remove(unit.clone()),
             Err(panic) => {
                 let fault = UnitFault::new(FaultKind::Panicked, panic);
                 Event::Faulted(unit.clone(), fault)

@@ -45,6 +45,7 @@ fn up(units: &[Unit]) -> Vec<Event<Unit>> {
             Event::Faulted(unit, UnitFault::corrupt("")),
             Event::Stalled(unit, UnitFault::failed("")),
             Event::Confirmed(unit),
+            Event::Remove(unit),
         ]);
     }
     events
@@ -58,7 +59,6 @@ fn down(unit: Unit) -> Vec<Event<Unit>> {
         Event::Released,
         Event::Pending(unit, "no leader".into()),
         Event::Raise(unit, Priority::QUORUM),
-        Event::Remove(unit),
         Event::Admit(unit, 0),
     ];
     for step in Step::ALL {
@@ -235,4 +235,60 @@ fn the_budget_is_rounded_up() {
     for (ppm, total, allowed) in cases {
         assert_eq!(rules(false, ppm).allowed(total), allowed, "{ppm} ppm of {total}");
     }
+}
+
+/// Whoever waits only for a unit that goes waits no longer, whatever that unit was doing.
+#[test]
+fn a_unit_that_goes_holds_up_nobody() {
+    let ways: [&[Event<Unit>]; 7] = [
+        &[],
+        &[Event::Loaded(1)],
+        &[Event::Stalled(1, UnitFault::failed(""))],
+        &[Event::Loaded(1), Event::Checked(1), Event::Loaded(2)],
+        &[Event::Loaded(1), Event::Checked(1), Event::Loaded(2), Event::Checked(2)],
+        &[Event::Faulted(2, UnitFault::corrupt(""))],
+        &[Event::Loaded(2), Event::Checked(2), Event::Loaded(1), Event::Checked(1)],
+    ];
+    for way in ways {
+        let mut machine = Machine::new(rules(false, 0));
+        let begin = Event::Begin(UNITS.map(UnitSpec::new).to_vec());
+        let rest = [
+            Event::Remove(2),
+            Event::Loaded(1),
+            Event::Checked(1),
+            Event::NodeChecked,
+            Event::Confirmed(1),
+        ];
+        let is_sound = !matches!(way.first(), Some(Event::Stalled(..)));
+        for event in [begin].into_iter().chain(way.iter().cloned()).chain(rest) {
+            let before = machine.clone();
+            let effects = machine.step(event);
+            check_step(&before, &effects, &machine);
+        }
+        let expected = if is_sound { Stage::Listen } else { Stage::Stopped };
+        assert_eq!(machine.stage(), expected, "{way:?}");
+        assert_eq!(machine.counts().total(), 1, "{way:?}");
+    }
+}
+
+#[test]
+fn the_last_one_to_be_confirmed_may_go_instead() {
+    let mut machine = Machine::new(rules(true, 0));
+    let way = [
+        Event::Begin(UNITS.map(UnitSpec::new).to_vec()),
+        Event::Loaded(1),
+        Event::Checked(1),
+        Event::Loaded(2),
+        Event::Checked(2),
+        Event::NodeChecked,
+        Event::Confirmed(1),
+    ];
+    for event in way {
+        let _ = machine.step(event);
+    }
+    assert_eq!(machine.stage(), Stage::Elect, "it waits for the other one");
+    let effects = machine.step(Event::Remove(2));
+    assert!(effects.contains(&Effect::Abandon(2)), "nobody asks for it any more: {effects:?}");
+    assert_eq!(machine.stage(), Stage::Listen, "a strict gate too: nothing is wrong with it");
+    assert!(machine.step(Event::Confirmed(2)).is_empty(), "a late answer is ignored");
 }

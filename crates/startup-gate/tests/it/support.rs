@@ -28,6 +28,8 @@ pub(crate) struct Script {
     /// After this long in elect it is confirmed; `None`: never.
     pub(crate) confirm_ms: Option<u64>,
     pub(crate) confirm_fault: bool,
+    /// After this long in elect it says that it is gone.
+    pub(crate) gone_ms: Option<u64>,
 }
 
 /// How a unit's work ends.
@@ -120,6 +122,9 @@ pub(crate) async fn run_check(script: Script) -> Result<(), UnitFault> {
 pub(crate) fn run_confirm(script: &Script, ask: &Confirm<Unit>) -> Result<(), NotConfirmed> {
     if script.confirm_fault {
         return Err(UnitFault::failed("its log ended early").into());
+    }
+    if script.gone_ms.is_some_and(|after| ask.waited >= Duration::from_millis(after)) {
+        return Err(NotConfirmed::Gone);
     }
     match script.confirm_ms {
         Some(after) if ask.waited >= Duration::from_millis(after) => Ok(()),

@@ -7,6 +7,58 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{Script, climb, config, scripts, traced};
 
+/// One that is not to be here any more is none of them.
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_is_gone_is_not_waited_for() {
+    let began = Instant::now();
+    let strict = startup_gate::Config { policy: Policy::Strict, ..config() };
+    let (startup, trace) = traced(strict);
+    let gone = Script { gone_ms: Some(500), ..Script::leaderless() };
+    let serving = climb(startup, scripts(2, &[gone])).await.expect("nothing is wrong");
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "it was waited for: {took:?}");
+    let handle = serving.handle();
+    assert_eq!(handle.state_of(&3), None);
+    assert!(trace.has("3 removed"));
+    let report = handle.report();
+    assert!(report.waived.is_empty() && report.quarantined.is_empty());
+    assert_eq!((report.units.total(), report.units.ready), (2, 2));
+    let elect = report.stages[2].clone();
+    assert_eq!((elect.units_total, elect.units_done, elect.units_gone), (2, 2, 1));
+    assert_eq!((elect.units_failed, elect.units_waived), (0, 0));
+    assert!(serving.admission().admit(3, 0).is_ok(), "it may come again");
+}
+
+/// One that was waived may go too, and the gate stays open.
+#[tokio::test(start_paused = true)]
+async fn a_waived_unit_goes_when_it_is_found_to_be_gone() {
+    let (startup, _) = traced(config());
+    let gone = Script { gone_ms: Some(60_000), ..Script::leaderless() };
+    let serving = climb(startup, scripts(1, &[gone])).await.expect("waived");
+    let handle = serving.handle();
+    assert_eq!(handle.counts().waived, 1);
+    sleep(Duration::from_secs(70)).await;
+    assert_eq!((handle.state_of(&2), handle.counts().total()), (None, 1));
+    assert!(handle.is_open());
+    assert_eq!(handle.report().stages[2].units_gone, 0, "not while it started");
+}
+
+/// Its owner may say so at any time, also while it is loaded.
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_is_deleted_while_it_loads_holds_up_nobody() {
+    let (startup, trace) = traced(config());
+    let handle = startup.handle();
+    let climbing = tokio::spawn(climb(startup, scripts(1, &[Script::hung()])));
+    sleep(Duration::from_millis(100)).await;
+    assert!(handle.remove(&2));
+    assert!(!handle.remove(&2), "it is gone already");
+    let serving = climbing.await.expect("no panic").expect("good");
+    assert!(trace.has("2 removed") && !trace.has("2 quarantined"));
+    let report = serving.handle().report();
+    assert_eq!((report.stages[0].units_gone, report.units.total()), (1, 1));
+    assert!(report.voting_ms.is_some(), "every unit that is left votes");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_gate_opens_without_them_at_the_timeout() {
     let began = Instant::now();

@@ -101,3 +101,23 @@ fn what_is_no_node_is_refused() {
     let short = v1::Node { incarnation: Bytes::from_static(b"x"), ..node(2, 2, "a") };
     assert!(book.meet(short, Source::FirstHand).is_err());
 }
+
+#[test]
+fn a_process_that_was_replaced_is_told_of_once() {
+    let book = book();
+    let mut restarts = book.take_restarts().expect("nobody has them yet");
+    let runs_as = |process: &'static [u8], source| {
+        let node = v1::Node { process: Bytes::from_static(process), ..node(2, 2, "a") };
+        book.meet(node, source).expect("it is let in");
+    };
+    runs_as(b"", Source::Membership);
+    runs_as(b"one", Source::FirstHand);
+    runs_as(b"one", Source::FirstHand);
+    runs_as(b"two", Source::Hearsay);
+    runs_as(b"", Source::FirstHand);
+    runs_as(b"two", Source::FirstHand);
+    assert!(restarts.try_recv().is_err(), "one that says nothing may be an older program");
+    runs_as(b"three", Source::FirstHand);
+    assert_eq!(restarts.try_recv().ok(), NodeId::new(2).ok());
+    assert!(restarts.try_recv().is_err());
+}
