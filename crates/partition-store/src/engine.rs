@@ -11,7 +11,8 @@ pub(crate) mod memory;
 pub(crate) mod rocks;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod simulated;
-#[cfg(all(test, feature = "rocksdb"))]
+#[cfg(feature = "rocksdb")]
+#[cfg(test)]
 mod tests;
 
 use std::io;

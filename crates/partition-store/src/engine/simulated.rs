@@ -154,7 +154,7 @@ impl Database {
                     before.push((key, old));
                 }
                 Change::DeleteRange { table, from, to } => {
-                    let range = bounds(*table, from..to);
+                    let range = bounds(*table, from, to);
                     let keys: Vec<Key> = content.range(range).map(|(key, _)| key.clone()).collect();
                     for key in keys {
                         let old = content.remove(&key);
@@ -186,8 +186,8 @@ impl Database {
 }
 
 /// An empty range may be upside down, which a map does not take.
-fn bounds(table: Table, range: Range<&Vec<u8>>) -> Range<Key> {
-    (table, range.start.clone())..(table, range.end.max(range.start).clone())
+fn bounds(table: Table, from: &[u8], to: &[u8]) -> Range<Key> {
+    (table, from.to_vec())..(table, to.max(from).to_vec())
 }
 
 /// One database of a [`MemoryDisk`], as one life of a node has it open.
@@ -271,8 +271,8 @@ impl View {
         table: Table,
         range: Range<&[u8]>,
     ) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
-        let (start, end) = (range.start.to_vec(), range.end.to_vec());
-        self.0.range(bounds(table, &start..&end)).map(|((_, key), value)| (&key[..], &value[..]))
+        let range = bounds(table, range.start, range.end);
+        self.0.range(range).map(|((_, key), value)| (&key[..], &value[..]))
     }
 }
 
