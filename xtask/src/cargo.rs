@@ -44,6 +44,22 @@ pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Command {
     command
 }
 
+/// A cargo call for the simulator, which has features and flags of its own and
+/// so a target directory of its own: `sim` in the usual one.
+pub(crate) fn simulator<const N: usize>(args: [&str; N]) -> Command {
+    let mut command = cargo(args);
+    command.args(["--package", "cluster-sim", "--features", "sim"]);
+    // It is not the model: built fast, it runs fast enough.
+    command.args(["--config", "profile.dev.package.cluster-sim.opt-level=1"]);
+    command.env("CARGO_TARGET_DIR", simulator_dir()).env("RUSTFLAGS", "--cfg tokio_unstable");
+    command
+}
+
+/// Its target directory.
+pub(crate) fn simulator_dir() -> PathBuf {
+    target_dir().join("sim")
+}
+
 /// The search path with ccache standing in for the compilers, where Debian's
 /// package is there. Not by `CXX`: cargo builds RocksDB again when that changes.
 fn path_through_ccache() -> Option<OsString> {

@@ -8,6 +8,7 @@ mod demo;
 mod model;
 mod planted;
 mod roll;
+mod sim;
 mod test;
 mod tidy;
 
@@ -39,6 +40,8 @@ enum Verb {
     Planted(planted::Args),
     /// Restart every node in turn under load, and check what clients saw
     Roll(roll::Args),
+    /// Run seeds of the simulated cluster: crashes, partitions, pauses, rolls
+    Sim(sim::Args),
     /// Run every test
     Test(test::Args),
     /// Check format, lints, arrows, file openings, sizes, licences and documentation
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Model(args) => model::run(&args),
         Verb::Planted(args) => planted::run(&args),
         Verb::Roll(args) => roll::run(&args),
+        Verb::Sim(args) => sim::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Tidy => tidy::run(),
         Verb::Ci => tidy::run().and_then(|()| test::run(&test::Args::default())),

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, python, setup, tool};
+use crate::{cargo, python, setup, sim, tool};
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
@@ -28,6 +28,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         eprintln!("xtask: {}", tool::show(&command));
         if !run_counted(&mut command, &mut count)? {
             failures.push(tool::show(&command));
+        }
+    }
+    // One name of a test says nothing of seeds.
+    if args.filter.is_none() {
+        match sim::run(&sim::Args::for_tests()) {
+            Ok(()) => count.passed += 1,
+            Err(error) => {
+                eprintln!("xtask: {error:#}");
+                count.failed += 1;
+                failures.push("cargo xtask sim --planted".to_owned());
+            }
         }
     }
     println!("{} passed, {} failed", count.passed, count.failed);

@@ -18,6 +18,8 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(crate) struct Pools {
     pub(crate) reads: Pool,
     pub(crate) applies: Pool,
+    #[cfg(any(test, feature = "simulation"))]
+    simulated: Option<crate::engine::simulated::MemoryDisk>,
 }
 
 impl Pools {
@@ -26,7 +28,59 @@ impl Pools {
         Ok(Self {
             reads: Pool::start(&format!("store{disk}-read"), READERS)?,
             applies: Pool::start(&format!("store{disk}-apply"), APPLIERS)?,
+            #[cfg(any(test, feature = "simulation"))]
+            simulated: None,
         })
+    }
+
+    /// Pools without threads, for a simulator: the runtime's one thread does all
+    /// work, some time later, by the disk's pace.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn simulated(disk: &crate::engine::simulated::MemoryDisk) -> Self {
+        let pool = || Pool {
+            queue: Arc::default(),
+            threads: Mutex::default(),
+            simulated: Some(disk.clone()),
+        };
+        Self { reads: pool(), applies: pool(), simulated: Some(disk.clone()) }
+    }
+
+    /// Whether there are no threads: what would wait for one must not.
+    pub(crate) const fn is_simulated(&self) -> bool {
+        #[cfg(any(test, feature = "simulation"))]
+        {
+            self.simulated.is_some()
+        }
+        #[cfg(not(any(test, feature = "simulation")))]
+        {
+            false
+        }
+    }
+
+    /// Runs rare, long work on a thread that nobody else waits for.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    ///
+    /// # Panics
+    /// When `work` panics.
+    ///
+    /// # Cancel safety
+    /// A call that was dropped still does its work.
+    pub(crate) async fn long<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        if self.is_simulated() {
+            return self.reads.run(work).await;
+        }
+        match tokio::task::spawn_blocking(work).await {
+            Ok(value) => Ok(value),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Err(io::Error::other("the runtime is shutting down")),
+            },
+        }
     }
 
     /// Ends the threads when they have done what is queued.
@@ -45,6 +99,8 @@ const APPLIERS: usize = 2;
 pub(crate) struct Pool {
     queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    #[cfg(any(test, feature = "simulation"))]
+    simulated: Option<crate::engine::simulated::MemoryDisk>,
 }
 
 #[derive(Default)]
@@ -69,7 +125,12 @@ impl Pool {
                 thread::Builder::new().name(format!("{name}{nth}")).spawn(move || queue.work())
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { queue, threads: Mutex::new(threads) })
+        Ok(Self {
+            queue,
+            threads: Mutex::new(threads),
+            #[cfg(any(test, feature = "simulation"))]
+            simulated: None,
+        })
     }
 
     /// Runs `work` on one of the threads.
@@ -91,6 +152,14 @@ impl Pool {
             // Who asked may be gone; the thread must not go with a panic.
             let _ = send.send(catch_unwind(AssertUnwindSafe(work)));
         }))?;
+        #[cfg(any(test, feature = "simulation"))]
+        if let Some(disk) = &self.simulated {
+            let (queue, time) = (Arc::clone(&self.queue), disk.read_time());
+            tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                queue.work_once();
+            });
+        }
         match receive.await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(panic)) => resume_unwind(panic),
@@ -129,6 +198,15 @@ impl Queue {
         }
         self.changed.notify_one();
         Ok(())
+    }
+
+    /// Does the job that waits longest, if any.
+    #[cfg(any(test, feature = "simulation"))]
+    fn work_once(&self) {
+        let job = self.waiting.lock().jobs.pop_front();
+        if let Some(job) = job {
+            job();
+        }
     }
 
     fn work(&self) {

@@ -26,6 +26,7 @@ pub(crate) use log::{
     encode_vote,
 };
 pub(crate) use manifest::{ManifestRecord, Placement, decode_manifest, encode_manifest};
+#[cfg(feature = "rocksdb")]
 pub(crate) use mark::{MARK_LEN, MarkRecord, decode_mark, decode_opens, encode_mark, encode_opens};
 pub use member::{decode_membership, encode_membership};
 pub(crate) use node::{NodeRecord, Phase, decode_node, encode_node};

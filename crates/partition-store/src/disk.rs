@@ -27,7 +27,9 @@ use crate::writer::LogWriter;
 pub(crate) use flush::{Flush, FlushThread};
 pub(crate) use health::Health;
 pub(crate) use loaded::Loaded;
-pub(crate) use opening::{OpenDisk, lock_fault, open_read_only};
+pub(crate) use opening::OpenDisk;
+#[cfg(feature = "rocksdb")]
+pub(crate) use opening::{lock_fault, open_read_only};
 
 /// A disk in use.
 pub(crate) struct Disk {
@@ -37,7 +39,7 @@ pub(crate) struct Disk {
     pub(crate) space: Space,
     pub(crate) health: Arc<Health>,
     pub(crate) raft: Arc<dyn Engine>,
-    pub(crate) marker: Arc<Marker>,
+    pub(crate) marker: Option<Arc<Marker>>,
     pub(crate) data: Arc<dyn Engine>,
     pub(crate) writer: Arc<LogWriter>,
     pub(crate) flush: Arc<Flush>,
@@ -155,7 +157,7 @@ impl Disk {
         flushed?;
         self.health.check()?;
         self.raft.flush()?;
-        self.marker.mark()
+        self.marker.as_ref().map_or(Ok(()), |marker| marker.mark())
     }
 }
 

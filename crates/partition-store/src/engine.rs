@@ -7,7 +7,11 @@
 mod batch;
 #[cfg(test)]
 pub(crate) mod memory;
+#[cfg(feature = "rocksdb")]
 pub(crate) mod rocks;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) mod simulated;
+#[cfg(feature = "rocksdb")]
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +45,42 @@ impl Table {
             Table::Chunk => "chunk",
         }
     }
+}
+
+/// The kinds of databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Raft,
+    Data,
+}
+
+impl Kind {
+    /// The name of its directory.
+    pub(crate) const fn dir(self) -> &'static str {
+        match self {
+            Kind::Raft => "raft",
+            Kind::Data => "data",
+        }
+    }
+
+    #[cfg(feature = "rocksdb")]
+    const fn tables(self) -> [Table; 2] {
+        match self {
+            Kind::Raft => [Table::Log, Table::LogMeta],
+            Kind::Data => [Table::StateMeta, Table::Chunk],
+        }
+    }
+}
+
+/// How to open a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Make it if it is not there.
+    Create,
+    /// Fail if it is not there.
+    Existing,
+    /// Likewise, and never write.
+    ReadOnly,
 }
 
 /// What a write waits for.

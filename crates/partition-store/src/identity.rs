@@ -24,7 +24,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::codec::{CodecError, NodeRecord, decode_node, encode_node};
-use crate::engine::rocks::Kind;
+use crate::engine::Kind;
 use crate::error::OpenError;
 
 pub(crate) use agree::{Agreed, Expected, agree};

@@ -8,6 +8,9 @@
 //!
 //! What is where on a disk is in `keys` and `codec`, and nowhere else.
 
+// Without RocksDB there are no directories, and what is for them is idle.
+#![cfg_attr(not(feature = "rocksdb"), allow(dead_code))]
+
 mod check;
 mod log;
 mod partition;
@@ -20,7 +23,10 @@ mod disk;
 mod identity;
 mod lock;
 mod manifest;
+#[cfg_attr(not(feature = "rocksdb"), path = "mark/none.rs")]
 mod mark;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod space;
 mod writer;
 
@@ -36,6 +42,8 @@ mod testing;
 
 pub use check::{CheckError, CheckReport, Checked, Verify};
 pub use codec::{CodecError, decode_entry, decode_membership, encode_entry, encode_membership};
+#[cfg(any(test, feature = "simulation"))]
+pub use engine::simulated::{Lost, MemoryDisk};
 pub use error::{DiskFull, LoadError, OpenError, StoreError};
 pub use log::{LogBounds, PartitionLog};
 pub use partition::{PartitionStore, Recovered};

@@ -18,7 +18,8 @@ const GRANT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The space of a disk's file system.
 pub(crate) struct Space {
-    path: PathBuf,
+    /// `None`: a disk in memory, which is never full.
+    path: Option<PathBuf>,
     pub(crate) reserve_bytes: u64,
     /// What may be admitted without asking again.
     granted: AtomicU64,
@@ -33,12 +34,21 @@ pub(crate) struct Capacity {
 
 impl Space {
     pub(crate) fn new(path: PathBuf, reserve_bytes: u64) -> Self {
-        Self { path, reserve_bytes, granted: AtomicU64::new(0) }
+        Self { path: Some(path), reserve_bytes, granted: AtomicU64::new(0) }
+    }
+
+    /// Of a disk in memory.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn endless() -> Self {
+        Self { path: None, reserve_bytes: 0, granted: AtomicU64::new(0) }
     }
 
     /// Asks the file system.
     pub(crate) fn capacity(&self) -> io::Result<Capacity> {
-        let stat = rustix::fs::statvfs(&self.path)?;
+        let Some(path) = &self.path else {
+            return Ok(Capacity { total_bytes: u64::MAX, available_bytes: u64::MAX });
+        };
+        let stat = rustix::fs::statvfs(path)?;
         Ok(Capacity {
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
             available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),

@@ -86,7 +86,7 @@ pub(crate) struct Shared {
     pub(crate) id: PartitionId,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) disk: Arc<dyn Flusher>,
-    pools: Arc<Pools>,
+    pub(crate) pools: Arc<Pools>,
     pub(crate) machine: Mutex<Machine>,
     published: RwLock<Published>,
 }
@@ -305,13 +305,7 @@ impl PartitionState {
         work: impl FnOnce(&Shared) -> T + Send + 'static,
     ) -> io::Result<T> {
         let shared = Arc::clone(&self.shared);
-        match tokio::task::spawn_blocking(move || work(&shared)).await {
-            Ok(value) => Ok(value),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(io::Error::other("the runtime is shutting down")),
-            },
-        }
+        self.shared.pools.long(move || work(&shared)).await
     }
 }
 

@@ -1,10 +1,13 @@
 //! All data directories of a node.
 
+#[cfg(feature = "rocksdb")]
 mod checking;
 mod opening;
 mod placement;
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "rocksdb")]
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +15,7 @@ use parking_lot::Mutex;
 use partition_types::{ClusterId, Incarnation, Member, NodeId, PartitionId};
 use tokio::sync::watch;
 
+#[cfg(feature = "rocksdb")]
 use crate::check::CheckReport;
 use crate::disk::Disk;
 use crate::error::{LoadError, OpenError, StoreError};
@@ -114,11 +118,49 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`]; whatever it is, no other process or data was harmed.
+    #[cfg(feature = "rocksdb")]
     pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
         Ok(Self { shared: Arc::new(opening::open(config)?) })
     }
 
+    /// Opens a store on disks in memory, one for each of `config.disks`, whose
+    /// paths are names only. Nothing of it blocks: what has a thread otherwise is
+    /// a task of the present runtime, which must have one thread only.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime; when there are not as many disks.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn open_in_memory(
+        config: StoreConfig,
+        disks: &[crate::MemoryDisk],
+    ) -> Result<Self, OpenError> {
+        Ok(Self { shared: Arc::new(opening::open_in_memory(config, disks)?) })
+    }
+
+    /// Runs a call that blocks away from the runtime's threads.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    ///
+    /// # Panics
+    /// When `work` panics.
+    ///
+    /// # Cancel safety
+    /// A call that was dropped still does its work.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> std::io::Result<T> {
+        let store = self.clone();
+        // A store has at least one disk, and all of a kind.
+        self.shared.disks[0].pools.long(move || work(&store)).await
+    }
+
     /// Checks a data directory that no process uses, and changes nothing in it.
+    #[cfg(feature = "rocksdb")]
     #[must_use]
     pub fn check_dir(path: &Path) -> CheckReport {
         checking::check_dir(path)
@@ -238,6 +280,12 @@ impl Store {
         work: impl Fn(&Disk) -> std::io::Result<()> + Sync,
     ) -> Result<(), StoreError> {
         let work = &work;
+        if self.shared.disks.iter().all(|disk| disk.pools.is_simulated()) {
+            let fault = |disk: &Disk, source| StoreError::Disk { path: disk.path.clone(), source };
+            let all = self.shared.disks.iter();
+            let results: Vec<_> = all.map(|disk| work(disk).map_err(|e| fault(disk, e))).collect();
+            return results.into_iter().collect();
+        }
         let results: Vec<_> = std::thread::scope(|scope| {
             let running: Vec<_> = self
                 .shared

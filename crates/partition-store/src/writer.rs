@@ -11,6 +11,8 @@
 mod done;
 mod group;
 mod queue;
+#[cfg(any(test, feature = "simulation"))]
+mod simulated;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +47,8 @@ pub(crate) struct LogWriter {
     queue: Arc<Queue>,
     counters: Arc<Counters>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    #[cfg(any(test, feature = "simulation"))]
+    simulated: Option<simulated::Steps>,
 }
 
 #[derive(Default)]
@@ -79,7 +83,13 @@ impl LogWriter {
             metrics,
         };
         let thread = thread::Builder::new().name(name).spawn(move || writing.run())?;
-        Ok(Self { queue, counters, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            queue,
+            counters,
+            thread: Mutex::new(Some(thread)),
+            #[cfg(any(test, feature = "simulation"))]
+            simulated: None,
+        })
     }
 
     /// Queues an operation.
@@ -89,7 +99,12 @@ impl LogWriter {
     // The caller decides when its callback runs; a box would cost every append.
     #[expect(clippy::result_large_err, reason = "the rare case gives the operation back")]
     pub(crate) fn push(&self, op: Op) -> Result<(), Op> {
-        self.queue.push(op)
+        let pushed = self.queue.push(op);
+        #[cfg(any(test, feature = "simulation"))]
+        if let Some(steps) = &self.simulated {
+            steps.wake();
+        }
+        pushed
     }
 
     /// Writes a batch of its own, synced and in its turn. Blocks.
@@ -112,12 +127,20 @@ impl LogWriter {
         if let Err(refused) = self.push(op(done)) {
             drop(refused);
         }
+        #[cfg(any(test, feature = "simulation"))]
+        if let Some(steps) = &self.simulated {
+            steps.run_all();
+        }
         receive.recv().unwrap_or_else(|_| Err(stopped()))
     }
 
     /// Takes no more operations, writes those that are queued, and ends.
     pub(crate) fn finish(&self) {
         self.queue.close();
+        #[cfg(any(test, feature = "simulation"))]
+        if let Some(steps) = &self.simulated {
+            steps.run_all();
+        }
         self.join();
     }
 
@@ -198,6 +221,11 @@ impl Writing {
         // what comes after them.
         let durability =
             if group.is_waited_for { Durability::Synced } else { Durability::Buffered };
+        #[cfg(feature = "planted")]
+        let durability = match crate::planted::is_planted(crate::planted::Bug::AckBeforeSync) {
+            true => Durability::Buffered,
+            false => durability,
+        };
         let begun = Instant::now();
         if let Err(error) = self.engine.write(&group.batch, durability) {
             self.health.fail(&error);

@@ -15,12 +15,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use parking_lot::Mutex;
 use partition_types::{NodeId, PartitionId};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::group::{Group, View};
@@ -82,7 +83,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         tokio::select! {
             () = task.shared.cancel.cancelled() => return,
             () = task.shared.balance.changed.notified() => {}
-            () = tokio::time::sleep_until(next.into()) => {}
+            () = tokio::time::sleep_until(next) => {}
         }
         let now = Instant::now();
         if now >= sweep_at {
@@ -301,7 +302,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_pace_is_bounded_also_after_a_pause() {
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let times: Vec<Duration> = paced((0..200).collect(), 100)
             .then(|item| async move {
                 if item == 50 {

@@ -75,8 +75,10 @@ impl PartitionHost {
     /// # Cancel safety
     /// Opening it again is fine.
     pub async fn open(&self, id: PartitionId) -> Result<Opened, LoadFault> {
-        let store = self.shared.store.clone();
-        let loaded = tokio::task::spawn_blocking(move || store.load(id))
+        let loaded = self
+            .shared
+            .store
+            .blocking(move |store| store.load(id))
             .await
             .map_err(|error| LoadFault::Failed { id, what: error.to_string() });
         let loaded = loaded.and_then(|loaded| {
@@ -151,7 +153,7 @@ impl PartitionHost {
         let group = self.shared.group(id).ok_or_else(|| fault("is not loaded".into()))?;
         let body = group.healthy().map_err(|error| fault(error.to_string()))?;
         let store = body.store.clone();
-        let checked = tokio::task::spawn_blocking(move || store.check(verify)).await;
+        let checked = self.shared.store.blocking(move |_| store.check(verify)).await;
         let what = match checked {
             // Its Raft may have met a bad disk meanwhile.
             Ok(Ok(())) => return group.healthy().map(drop).map_err(|e| fault(e.to_string())),
@@ -194,9 +196,9 @@ impl PartitionHost {
                 false
             }
             None => {
-                let store = self.shared.store.clone();
-                tokio::task::spawn_blocking(move || store.create(id, members))
-                    .await
+                let create = move |store: &Store| store.create(id, members);
+                let created = self.shared.store.blocking(create).await;
+                created
                     .map_err(|error| failed(error.to_string()))?
                     .map_err(|error| failed(error.to_string()))?
             }
@@ -270,9 +272,8 @@ impl PartitionHost {
             group.stop().await;
             let _ = self.shared.routes.send(id);
         }
-        let store = self.shared.store.clone();
-        tokio::task::spawn_blocking(move || store.delete(id))
-            .await
+        let deleted = self.shared.store.blocking(move |store| store.delete(id)).await;
+        deleted
             .map_err(|error| failed(error.to_string()))?
             .map_err(|error| failed(error.to_string()))
     }

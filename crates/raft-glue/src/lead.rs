@@ -1,9 +1,10 @@
 //! What this node leads, and for how long clients could not reach it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::time::Instant;
 
 use crate::metric::Metrics;
 use crate::protocol::Leadership;

@@ -5,12 +5,13 @@
 //! they have caught up, joint consensus to the new voters, out with the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::ChangeMembers;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::type_config::async_runtime::watch::WatchReceiver;
 use partition_types::{Member, NodeId};
+use tokio::time::Instant;
 
 use crate::group::{Body, Group};
 use crate::types::{GroupMember, TypeConfig};

@@ -2,9 +2,10 @@
 //! when, and who is to have leaderships back. Pure bookkeeping: no task, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use partition_types::{NodeId, PartitionId};
+use tokio::time::Instant;
 
 use crate::balance::Due;
 

@@ -5,13 +5,14 @@
 //! *unknown*: the entry may be in somebody's log, and a later leader may commit
 //! it. That includes an entry cut off this replica's own log.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader};
 use openraft::impls::OneshotResponder;
 use openraft::raft::ClientWriteResult;
 use openraft::type_config::TypeConfigExt;
 use partition_types::{Command, Outcome};
+use tokio::time::Instant;
 
 use crate::group::{Body, Group};
 use crate::types::TypeConfig;

@@ -3,11 +3,12 @@
 //!
 //! Leases are not used: a voter that restarts has forgotten its own.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::LinearizerOption;
 use openraft::errors::{LinearizableReadError, RaftError};
 use partition_types::{LogId, NodeId};
+use tokio::time::Instant;
 
 use crate::convert::from_raft_log_id;
 use crate::group::Group;

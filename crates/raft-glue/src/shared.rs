@@ -118,7 +118,7 @@ impl Shared {
 
 fn raft_config(config: &HostConfig) -> openraft::Config {
     let (election_timeout_min, election_timeout_max) = election_timeouts_ms(config);
-    openraft::Config {
+    let raft_config = openraft::Config {
         cluster_name: "datanode".to_owned(),
         heartbeat_interval: ms(config.heartbeat_interval),
         election_timeout_min,
@@ -135,7 +135,21 @@ fn raft_config(config: &HostConfig) -> openraft::Config {
         snapshot_policy: openraft::SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
         ..openraft::Config::default()
+    };
+    #[cfg(feature = "planted")]
+    let raft_config = with_bug(raft_config);
+    raft_config
+}
+
+/// The simulator's bug, where it is awake: a replica that led when it went leads
+/// again when it comes.
+#[cfg(feature = "planted")]
+fn with_bug(mut config: openraft::Config) -> openraft::Config {
+    use partition_store::planted::{Bug, is_planted};
+    if is_planted(Bug::LeaderRestored) {
+        config.enable_leader_restore = Some(true);
     }
+    config
 }
 
 fn ms(time: Duration) -> u64 {

@@ -5,12 +5,13 @@
 //! it could take over, and if nothing happens the next one is told.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::join_all;
 use openraft::LogIdOptionExt;
 use openraft::type_config::async_runtime::watch::WatchReceiver;
 use partition_types::NodeId;
+use tokio::time::Instant;
 
 use crate::convert::{from_raft_membership, from_raft_node};
 use crate::group::Group;

@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
         "rpc-server",
         &["datanode-proto", "partition-store", "partition-types", "raft-glue", "startup-gate"],
     ),
-    ("cluster-sim", &["partition-types", "raft-glue", "startup-gate"]),
+    ("cluster-sim", &["partition-store", "partition-types", "raft-glue", "startup-gate"]),
     ("datanode-client", &["datanode-proto", "partition-types"]),
     (
         "datanode-bin",
@@ -46,6 +46,7 @@ const FENCES: [(&str, &[&str]); 6] = [
             "rpc-server",
             "datanode-client",
             "datanode-bin",
+            "cluster-sim",
         ],
     ),
 ];

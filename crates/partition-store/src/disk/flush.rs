@@ -50,6 +50,17 @@ pub(crate) struct Flush {
 pub(super) struct Wanted {
     work: Mutex<Work>,
     changed: Condvar,
+    /// For the one who may not block.
+    #[cfg(any(test, feature = "simulation"))]
+    noticed: tokio::sync::Notify,
+}
+
+impl Wanted {
+    fn tell(&self) {
+        self.changed.notify_one();
+        #[cfg(any(test, feature = "simulation"))]
+        self.noticed.notify_one();
+    }
 }
 
 #[derive(Default)]
@@ -93,7 +104,7 @@ impl Flush {
     /// Gives the disk back what a deleted partition had, some time soon.
     pub(crate) fn reclaim(&self, id: PartitionId) {
         self.wanted.work.lock().deleted.push_back(id);
-        self.wanted.changed.notify_one();
+        self.wanted.tell();
     }
 
     /// Flushes, and asks deleted payload's space back when it is worth it.
@@ -107,6 +118,16 @@ impl Flush {
         self.freed_bytes.fetch_sub(freed, Ordering::Relaxed);
         let all = keys::all_data();
         Ok(self.engine.reclaim(Table::Chunk, &all.start..&all.end)?)
+    }
+
+    fn work(&self, next: Next) {
+        let done = match next {
+            Next::Flush => self.due(),
+            Next::Reclaim(id) => self.reclaim_now(id),
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "flush of the states failed");
+        }
     }
 
     fn reclaim_now(&self, id: PartitionId) -> io::Result<()> {
@@ -142,7 +163,7 @@ impl Flush {
         let before = self.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before < DUE_BYTES && before + bytes >= DUE_BYTES {
             self.wanted.work.lock().is_flush_due = true;
-            self.wanted.changed.notify_one();
+            self.wanted.tell();
         }
     }
 }
@@ -154,6 +175,7 @@ pub(crate) struct FlushThread {
 }
 
 /// What to do next.
+#[derive(Clone, Copy)]
 enum Next {
     Flush,
     Reclaim(PartitionId),
@@ -164,22 +186,35 @@ impl FlushThread {
         let wanted = Arc::clone(&flush.wanted);
         let thread = thread::Builder::new().name(name).spawn(move || {
             while let Some(next) = flush.wanted.next() {
-                let done = match next {
-                    Next::Flush => flush.due(),
-                    Next::Reclaim(id) => flush.reclaim_now(id),
-                };
-                if let Err(error) = done {
-                    tracing::warn!(%error, "flush of the states failed");
-                }
+                flush.work(next);
             }
         })?;
         Ok(Self { wanted, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// A task in the thread's place, for a simulator.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn simulated(flush: Arc<Flush>) -> Self {
+        let wanted = Arc::clone(&flush.wanted);
+        tokio::spawn(async move {
+            while !flush.wanted.work.lock().is_stopped {
+                flush.wanted.noticed.notified().await;
+                loop {
+                    let next = flush.wanted.work.lock().next();
+                    let Some(next) = next else { break };
+                    flush.work(next);
+                }
+            }
+        });
+        Self { wanted, thread: Mutex::new(None) }
     }
 
     /// Ends the thread when it has done what it is at.
     pub(crate) fn stop(&self) {
         self.wanted.work.lock().is_stopped = true;
         self.wanted.changed.notify_all();
+        #[cfg(any(test, feature = "simulation"))]
+        self.wanted.noticed.notify_one();
         let thread = self.thread.lock().take();
         if let Some(thread) = thread
             && thread.thread().id() != thread::current().id()
@@ -198,13 +233,19 @@ impl Wanted {
             if work.is_stopped {
                 return None;
             }
-            if std::mem::take(&mut work.is_flush_due) {
-                return Some(Next::Flush);
-            }
-            if let Some(id) = work.deleted.pop_front() {
-                return Some(Next::Reclaim(id));
+            if let Some(next) = work.next() {
+                return Some(next);
             }
             self.changed.wait(&mut work);
         }
+    }
+}
+
+impl Work {
+    fn next(&mut self) -> Option<Next> {
+        if std::mem::take(&mut self.is_flush_due) {
+            return Some(Next::Flush);
+        }
+        self.deleted.pop_front().map(Next::Reclaim)
     }
 }

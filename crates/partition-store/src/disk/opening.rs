@@ -11,18 +11,28 @@ use tokio::sync::watch;
 
 use super::{Disk, Flush, FlushThread, Health, Loaded};
 use crate::blocking::Pools;
-use crate::codec::{
-    CodecError, MarkRecord, NodeRecord, Phase, decode_node, decode_opens, encode_node, encode_opens,
-};
-use crate::engine::rocks::{Kind, Mode, Rocks};
-use crate::engine::{Batch, Durability, Engine, EngineError, Read, Table};
+#[cfg(feature = "rocksdb")]
+use crate::codec::MarkRecord;
+use crate::codec::{CodecError, NodeRecord, Phase, decode_node, encode_node};
+#[cfg(feature = "rocksdb")]
+use crate::codec::{decode_opens, encode_opens};
+#[cfg(feature = "rocksdb")]
+use crate::engine::rocks::Rocks;
+#[cfg(any(test, feature = "simulation"))]
+use crate::engine::simulated::MemoryDisk;
+use crate::engine::{Batch, Durability, Engine, EngineError, Kind, Mode, Read, Table};
 use crate::error::OpenError;
+#[cfg(feature = "rocksdb")]
 use crate::identity::{self, Found};
 use crate::keys;
-use crate::lock::{DirLock, LockError};
+#[cfg(feature = "rocksdb")]
+use crate::lock::DirLock;
+use crate::lock::LockError;
 use crate::log::{Recent, TailBytes};
 use crate::manifest::{Manifest, ManifestError};
-use crate::mark::{self, Marker};
+#[cfg(feature = "rocksdb")]
+use crate::mark;
+use crate::mark::Marker;
 use crate::metric::{FlushMetrics, WriterMetrics};
 use crate::space::Space;
 use crate::writer::LogWriter;
@@ -31,9 +41,10 @@ use crate::writer::LogWriter;
 pub(crate) struct OpenDisk {
     path: PathBuf,
     identity: NodeRecord,
-    raft: Arc<Rocks>,
-    data: Rocks,
-    marker: Arc<Marker>,
+    raft: Arc<dyn Engine>,
+    data: Arc<dyn Engine>,
+    /// `None`: the engine loses nothing behind our back.
+    marker: Option<Arc<Marker>>,
     /// What its own manifest says.
     pub(crate) manifest: Manifest,
 }
@@ -60,6 +71,7 @@ impl OpenDisk {
     }
 
     /// Opens the databases, making them if the directory is being made.
+    #[cfg(feature = "rocksdb")]
     pub(crate) fn open(
         path: &Path,
         identity: &NodeRecord,
@@ -75,32 +87,30 @@ impl OpenDisk {
         }
         let raft = open_database(path, Kind::Raft, mode, lock)?;
         let data = open_database(path, Kind::Data, mode, lock)?;
-        let opened = [
-            (&raft, Kind::Raft, Table::LogMeta, keys::raft_node()),
-            (&data, Kind::Data, Table::StateMeta, keys::data_node()),
-        ];
-        for (engine, kind, table, key) in opened {
-            let directory = path.join(kind.dir());
-            match check_node(engine, &directory, table, &key, identity)? {
-                Belongs::Here => {}
-                Belongs::Nowhere if mode == Mode::Create => {
-                    let mut batch = Batch::default();
-                    batch.put(table, key, encode_node(identity));
-                    engine
-                        .write(&batch, Durability::Synced)
-                        .map_err(|error| engine_fault(&directory, error))?;
-                }
-                Belongs::Nowhere => {
-                    let problem = "does not say whose it is";
-                    return Err(OpenError::DatabaseLost { path: directory, problem });
-                }
-            }
-        }
+        check_own(path, identity, mode, &raft, &data)?;
         check_mark(path, mark.as_ref(), &raft)?;
         let manifest = read_manifest(path, &raft)?;
         let (path, identity, raft) = (path.to_owned(), identity.clone(), Arc::new(raft));
-        let marker = begin_marking(&path, &raft)?;
-        Ok(Self { path, identity, raft, data, marker, manifest })
+        let marker = Some(begin_marking(&path, &raft)?);
+        Ok(Self { path, identity, raft, data: Arc::new(data), marker, manifest })
+    }
+
+    /// Likewise, on a disk in memory.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn open_in_memory(
+        path: &Path,
+        identity: &NodeRecord,
+        disk: &MemoryDisk,
+    ) -> Result<Self, OpenError> {
+        let mode = match identity.phase {
+            Phase::Making => Mode::Create,
+            Phase::Made => Mode::Existing,
+        };
+        let (raft, data) = (Arc::new(disk.open(Kind::Raft)), Arc::new(disk.open(Kind::Data)));
+        check_own(path, identity, mode, raft.as_ref(), data.as_ref())?;
+        let manifest = read_manifest(path, raft.as_ref())?;
+        let (path, identity) = (path.to_owned(), identity.clone());
+        Ok(Self { path, identity, raft, data, marker: None, manifest })
     }
 
     /// Brings the disk's manifest up to the node's.
@@ -112,7 +122,12 @@ impl OpenDisk {
         self.raft
             .write(&batch, Durability::Synced)
             .map_err(|error| engine_fault(&self.path.join(Kind::Raft.dir()), error))?;
-        self.marker.mark().map_err(|source| mark_fault(&self.path, source))
+        let marked = self.marker.as_ref().map_or(Ok(()), |marker| marker.mark());
+        marked.map_err(|source| OpenError::Io {
+            action: "write",
+            path: self.path.join("raft.mark"),
+            source,
+        })
     }
 
     /// Starts the disk's threads.
@@ -136,51 +151,138 @@ impl OpenDisk {
         reserve_bytes: u64,
         flushed: watch::Sender<u64>,
     ) -> io::Result<Disk> {
-        let raft: Arc<dyn Engine> = self.raft;
-        let data: Arc<dyn Engine> = Arc::new(self.data);
-        let health = Arc::new(Health::new(self.path.clone()));
-        let tail_bytes = Arc::new(TailBytes::default());
-        let writer = Arc::new(LogWriter::start(
+        let parts = self.parts();
+        let writer = LogWriter::start(
             format!("store{nth}-log"),
-            Arc::clone(&raft),
-            Arc::clone(&health),
-            Recent::new(Arc::clone(&tail_bytes)),
-            Some(Arc::clone(&self.marker)),
+            Arc::clone(&self.raft),
+            Arc::clone(&parts.health),
+            Recent::new(Arc::clone(&parts.tail_bytes)),
+            self.marker.clone(),
             WriterMetrics::new(nth),
-        )?);
-        let loaded = Arc::new(Loaded::default());
-        let flush = Arc::new(Flush {
-            engine: Arc::clone(&data),
-            writer: Arc::clone(&writer),
-            loaded: Arc::clone(&loaded),
-            health: Arc::clone(&health),
+        )?;
+        let flush = self.flush(nth, &parts, Arc::new(writer), flushed);
+        let flusher = FlushThread::start(format!("store{nth}-flush"), Arc::clone(&flush))?;
+        let space = Space::new(self.path.clone(), reserve_bytes);
+        Ok(self.disk(parts, flush, flusher, space, Pools::start(nth)?))
+    }
+
+    /// The disk, with tasks in the threads' places.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn start_simulated(
+        self,
+        nth: usize,
+        memory: &MemoryDisk,
+        flushed: watch::Sender<u64>,
+    ) -> Disk {
+        let parts = self.parts();
+        let writer = LogWriter::simulated(
+            memory.clone(),
+            Arc::clone(&self.raft),
+            Arc::clone(&parts.health),
+            Recent::new(Arc::clone(&parts.tail_bytes)),
+            WriterMetrics::new(nth),
+        );
+        let flush = self.flush(nth, &parts, Arc::new(writer), flushed);
+        let flusher = FlushThread::simulated(Arc::clone(&flush));
+        self.disk(parts, flush, flusher, Space::endless(), Pools::simulated(memory))
+    }
+
+    fn parts(&self) -> Parts {
+        Parts {
+            health: Arc::new(Health::new(self.path.clone())),
+            tail_bytes: Arc::default(),
+            loaded: Arc::default(),
+        }
+    }
+
+    fn flush(
+        &self,
+        nth: usize,
+        parts: &Parts,
+        writer: Arc<LogWriter>,
+        flushed: watch::Sender<u64>,
+    ) -> Arc<Flush> {
+        Arc::new(Flush {
+            engine: Arc::clone(&self.data),
+            writer,
+            loaded: Arc::clone(&parts.loaded),
+            health: Arc::clone(&parts.health),
             metrics: FlushMetrics::new(nth),
             flushed,
             one_at_a_time: Mutex::new(()),
             unflushed_bytes: AtomicU64::new(0),
             freed_bytes: AtomicU64::new(0),
             wanted: Arc::default(),
-        });
-        let flusher = FlushThread::start(format!("store{nth}-flush"), Arc::clone(&flush))?;
-        Ok(Disk {
-            space: Space::new(self.path.clone(), reserve_bytes),
+        })
+    }
+
+    fn disk(
+        self,
+        parts: Parts,
+        flush: Arc<Flush>,
+        flusher: FlushThread,
+        space: Space,
+        pools: Pools,
+    ) -> Disk {
+        Disk {
+            space,
             path: self.path,
             id: self.identity.disk,
-            health,
-            raft,
+            health: parts.health,
+            raft: self.raft,
             marker: self.marker,
-            data,
-            writer,
+            data: self.data,
+            writer: Arc::clone(&flush.writer),
             flush,
-            loaded,
-            pools: Arc::new(Pools::start(nth)?),
-            tail_bytes,
+            loaded: parts.loaded,
+            pools: Arc::new(pools),
+            tail_bytes: parts.tail_bytes,
             flusher,
-        })
+        }
     }
 }
 
+/// Checks that both databases are this directory's own; new ones are told so.
+fn check_own(
+    path: &Path,
+    identity: &NodeRecord,
+    mode: Mode,
+    raft: &dyn Engine,
+    data: &dyn Engine,
+) -> Result<(), OpenError> {
+    let opened = [
+        (raft, Kind::Raft, Table::LogMeta, keys::raft_node()),
+        (data, Kind::Data, Table::StateMeta, keys::data_node()),
+    ];
+    for (engine, kind, table, key) in opened {
+        let directory = path.join(kind.dir());
+        match check_node(engine, &directory, table, &key, identity)? {
+            Belongs::Here => {}
+            Belongs::Nowhere if mode == Mode::Create => {
+                let mut batch = Batch::default();
+                batch.put(table, key, encode_node(identity));
+                engine
+                    .write(&batch, Durability::Synced)
+                    .map_err(|error| engine_fault(&directory, error))?;
+            }
+            Belongs::Nowhere => {
+                let problem = "does not say whose it is";
+                return Err(OpenError::DatabaseLost { path: directory, problem });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the parts of a disk share.
+struct Parts {
+    health: Arc<Health>,
+    tail_bytes: Arc<TailBytes>,
+    loaded: Arc<Loaded>,
+}
+
 /// A data directory that is only looked at.
+#[cfg(feature = "rocksdb")]
 pub(crate) struct ReadOnly {
     pub(crate) raft: Rocks,
     pub(crate) data: Rocks,
@@ -189,6 +291,7 @@ pub(crate) struct ReadOnly {
 }
 
 /// Opens a data directory to look at it: nothing in it is changed.
+#[cfg(feature = "rocksdb")]
 pub(crate) fn open_read_only(path: &Path) -> Result<ReadOnly, OpenError> {
     let lock = match DirLock::acquire_existing(path) {
         Ok(lock) => Arc::new(lock),
@@ -208,6 +311,7 @@ pub(crate) fn open_read_only(path: &Path) -> Result<ReadOnly, OpenError> {
 
 /// Looks at a database that may have lost something before it is opened for
 /// writing, after which a log that is put back would be of no use.
+#[cfg(feature = "rocksdb")]
 fn look_first(
     path: &Path,
     identity: &NodeRecord,
@@ -224,6 +328,7 @@ fn look_first(
 }
 
 /// Checks that a database has all that it is known to have had.
+#[cfg(feature = "rocksdb")]
 fn check_mark(path: &Path, mark: Option<&MarkRecord>, raft: &Rocks) -> Result<(), OpenError> {
     let directory = path.join(Kind::Raft.dir());
     match mark {
@@ -238,6 +343,7 @@ fn check_mark(path: &Path, mark: Option<&MarkRecord>, raft: &Rocks) -> Result<()
 }
 
 /// How often a database was opened by a program that sets marks.
+#[cfg(feature = "rocksdb")]
 fn opens(path: &Path, raft: &Rocks) -> Result<u64, OpenError> {
     let directory = path.join(Kind::Raft.dir());
     let record = raft.get(Table::LogMeta, &keys::raft_opens());
@@ -251,6 +357,7 @@ fn opens(path: &Path, raft: &Rocks) -> Result<u64, OpenError> {
 
 /// Makes the first write of this open, and marks it. The file is there before
 /// the database says that it must be.
+#[cfg(feature = "rocksdb")]
 fn begin_marking(path: &Path, raft: &Arc<Rocks>) -> Result<Arc<Marker>, OpenError> {
     let directory = path.join(Kind::Raft.dir());
     let marker = Marker::new(path, Arc::clone(raft), directory.clone())
@@ -262,6 +369,7 @@ fn begin_marking(path: &Path, raft: &Arc<Rocks>) -> Result<Arc<Marker>, OpenErro
     Ok(Arc::new(marker))
 }
 
+#[cfg(feature = "rocksdb")]
 fn mark_fault(path: &Path, source: io::Error) -> OpenError {
     OpenError::Io { action: "write", path: path.join(mark::FILE), source }
 }
@@ -274,6 +382,7 @@ pub(crate) fn lock_fault(path: &Path, error: LockError) -> OpenError {
     }
 }
 
+#[cfg(feature = "rocksdb")]
 fn open_database(
     path: &Path,
     kind: Kind,
@@ -293,7 +402,7 @@ enum Belongs {
 /// Databases that changed places would mix the logs of one disk with the states
 /// of another.
 fn check_node(
-    engine: &Rocks,
+    engine: &dyn Engine,
     directory: &Path,
     table: Table,
     key: &[u8],
@@ -317,7 +426,7 @@ fn check_node(
     }
 }
 
-fn read_manifest(path: &Path, raft: &Rocks) -> Result<Manifest, OpenError> {
+fn read_manifest(path: &Path, raft: &dyn Read) -> Result<Manifest, OpenError> {
     Manifest::read(raft).map_err(|error| match error {
         ManifestError::Engine(error) => engine_fault(&path.join(Kind::Raft.dir()), error),
         ManifestError::Record(CodecError::Newer { found, supported }) => {

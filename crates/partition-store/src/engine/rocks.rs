@@ -20,7 +20,7 @@ use rocksdb::{
     WriteBatch, WriteOptions,
 };
 
-use super::{Batch, Change, Durability, Engine, EngineError, Read, Table, Visit};
+use super::{Batch, Change, Durability, Engine, EngineError, Kind, Mode, Read, Table, Visit};
 use crate::lock::DirLock;
 
 const MIB: usize = 1024 * 1024;
@@ -29,41 +29,6 @@ const MIB: usize = 1024 * 1024;
 /// not them.
 const BLOB_LEN_MIN: u64 = 4 * 1024;
 const BLOB_FILE_LEN: u64 = 256 * 1024 * 1024;
-
-/// The kinds of databases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Raft,
-    Data,
-}
-
-impl Kind {
-    /// The name of its directory.
-    pub(crate) const fn dir(self) -> &'static str {
-        match self {
-            Kind::Raft => "raft",
-            Kind::Data => "data",
-        }
-    }
-
-    const fn tables(self) -> [Table; 2] {
-        match self {
-            Kind::Raft => [Table::Log, Table::LogMeta],
-            Kind::Data => [Table::StateMeta, Table::Chunk],
-        }
-    }
-}
-
-/// How to open a database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Make it if it is not there.
-    Create,
-    /// Fail if it is not there.
-    Existing,
-    /// Likewise, and never write.
-    ReadOnly,
-}
 
 /// An open database.
 pub(crate) struct Rocks {

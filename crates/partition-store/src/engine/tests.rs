@@ -1,5 +1,5 @@
-//! The memory engine and RocksDB are the same engine: what the tests of states
-//! prove on one holds on the other.
+//! The engines in memory and RocksDB are the same engine: what the tests of states
+//! and the simulated cluster prove on one holds on the other, crashes included.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::memory::{Image, MemoryEngine};
-use super::rocks::{Kind, Mode, Rocks};
-use super::{Batch, Durability, Engine, Read, Table};
+use super::rocks::Rocks;
+use super::simulated::MemoryDisk;
+use super::{Batch, Durability, Engine, Kind, Mode, Read, Table};
 use crate::lock::DirLock;
 
 #[derive(Debug, Clone)]
@@ -101,43 +102,150 @@ proptest! {
         let open = || Rocks::open(dir.path(), Kind::Data, Mode::Create, Arc::clone(&lock)).unwrap();
         let mut rocks = open();
         let mut memory = MemoryEngine::open(Image::default());
+        let disk = MemoryDisk::new(0);
+        let mut simulated = disk.open(Kind::Data);
         for step in steps {
             match step {
                 Step::Write(changes) => {
-                    let before = (rocks.snapshot(), memory.snapshot());
+                    let before = (rocks.snapshot(), memory.snapshot(), simulated.snapshot());
                     let batch = batch(&changes);
-                    rocks.write(&batch, Durability::Buffered).unwrap();
-                    memory.write(&batch, Durability::Buffered).unwrap();
+                    for engine in [&rocks as &dyn Engine, memory.as_ref(), &simulated] {
+                        engine.write(&batch, Durability::Buffered).unwrap();
+                    }
                     for table in [Table::StateMeta, Table::Chunk] {
                         let all: Range<&[u8]> = &[]..&[255; 9];
-                        let (a, b) = (before.0.as_ref(), before.1.as_ref());
-                        prop_assert_eq!(
-                            look(a, table, all.clone(), 1000),
-                            look(b, table, all, 1000)
-                        );
+                        let seen = look(before.0.as_ref(), table, all.clone(), 1000);
+                        for read in [before.1.as_ref(), before.2.as_ref()] {
+                            prop_assert_eq!(&seen, &look(read, table, all.clone(), 1000));
+                        }
                     }
                 }
                 Step::Flush => {
-                    rocks.flush().unwrap();
-                    memory.flush().unwrap();
+                    for engine in [&rocks as &dyn Engine, memory.as_ref(), &simulated] {
+                        engine.flush().unwrap();
+                    }
                 }
                 Step::Look(table, from, to, limit) => {
                     let range = || from.as_slice()..to.as_slice();
-                    prop_assert_eq!(
-                        look(&rocks, table, range(), limit),
-                        look(memory.as_ref(), table, range(), limit)
-                    );
+                    let seen = look(&rocks, table, range(), limit);
+                    prop_assert_eq!(&seen, &look(memory.as_ref(), table, range(), limit));
+                    prop_assert_eq!(&seen, &look(&simulated, table, range(), limit));
                 }
                 Step::Reopen(is_flushed) => {
                     if is_flushed {
-                        rocks.flush().unwrap();
-                        memory.flush().unwrap();
+                        for engine in [&rocks as &dyn Engine, memory.as_ref(), &simulated] {
+                            engine.flush().unwrap();
+                        }
                     }
                     drop(rocks);
                     rocks = open();
                     memory = MemoryEngine::open(memory.durable_image());
+                    // Dropped without being closed, RocksDB keeps what was flushed.
+                    disk.cut(|_| 0);
+                    simulated = disk.open(Kind::Data);
                 }
             }
         }
+    }
+}
+
+/// What a log writer does with `raft/`: synced and unsynced batches, and crashes.
+#[derive(Debug, Clone)]
+enum LogStep {
+    Write(Vec<Change>, bool),
+    Crash,
+}
+
+fn log_step() -> impl Strategy<Value = LogStep> {
+    let change = change().prop_map(|change| match change {
+        Change::Put(table, key, len) => Change::Put(log_table(table), key, len),
+        Change::Delete(table, key) => Change::Delete(log_table(table), key),
+        Change::DeleteRange(table, from, to) => Change::DeleteRange(log_table(table), from, to),
+    });
+    prop_oneof![
+        8 => (prop::collection::vec(change, 1..6), any::<bool>())
+            .prop_map(|(changes, synced)| LogStep::Write(changes, synced)),
+        1 => Just(LogStep::Crash),
+    ]
+}
+
+fn log_table(table: Table) -> Table {
+    match table {
+        Table::StateMeta => Table::Log,
+        _ => Table::LogMeta,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// A process that dies leaves all that it wrote to `raft/`, synced or not; so
+    /// does a simulated one that is cut off with everything kept.
+    #[test]
+    fn a_dead_process_leaves_the_same_log(
+        steps in prop::collection::vec(log_step(), 1..60)
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Arc::new(DirLock::acquire(dir.path()).unwrap());
+        let open = || Rocks::open(dir.path(), Kind::Raft, Mode::Create, Arc::clone(&lock)).unwrap();
+        let mut rocks = open();
+        let disk = MemoryDisk::new(0);
+        let mut simulated = disk.open(Kind::Raft);
+        for step in steps {
+            match step {
+                LogStep::Write(changes, synced) => {
+                    let batch = batch(&changes);
+                    let durability = match synced {
+                        true => Durability::Synced,
+                        false => Durability::Buffered,
+                    };
+                    rocks.write(&batch, durability).unwrap();
+                    simulated.write(&batch, durability).unwrap();
+                }
+                LogStep::Crash => {
+                    drop(rocks);
+                    rocks = open();
+                    disk.cut(|unsynced| unsynced);
+                    simulated = disk.open(Kind::Raft);
+                }
+            }
+            for table in [Table::Log, Table::LogMeta] {
+                let all: Range<&[u8]> = &[]..&[255; 9];
+                prop_assert_eq!(
+                    look(&rocks, table, all.clone(), 1000),
+                    look(&simulated, table, all, 1000)
+                );
+            }
+        }
+    }
+}
+
+/// A power cut takes what was not synced from its end on, and nothing else; and
+/// who had the disk open before it writes no more.
+#[test]
+fn a_power_cut_leaves_a_beginning_of_what_was_not_synced() {
+    let put = |key: u8| {
+        let mut batch = Batch::default();
+        batch.put(Table::Log, vec![key], vec![key]);
+        batch
+    };
+    for kept in 0..=3usize {
+        let disk = MemoryDisk::new(0);
+        let engine = disk.open(Kind::Raft);
+        engine.write(&put(0), Durability::Buffered).unwrap();
+        engine.write(&put(1), Durability::Synced).unwrap();
+        for key in 2..5 {
+            engine.write(&put(key), Durability::Buffered).unwrap();
+        }
+        let mut batch = Batch::default();
+        batch.delete_range(Table::Log, &[0], &[2]);
+        engine.write(&batch, Durability::Buffered).unwrap();
+        let lost = disk.cut(|unsynced| if unsynced > 0 { kept } else { 0 });
+        assert_eq!(lost.log_writes, 4 - kept);
+        engine.write(&put(9), Durability::Synced).unwrap_err();
+        let (seen, _, _) = look(&disk.open(Kind::Raft), Table::Log, &[]..&[255], 100);
+        let keys: Vec<u8> = seen.iter().map(|(key, _)| key[0]).collect();
+        let expected: Vec<u8> = (0..2 + u8::try_from(kept).unwrap()).collect();
+        assert_eq!(keys, expected);
     }
 }

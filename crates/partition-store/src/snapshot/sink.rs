@@ -51,9 +51,14 @@ impl PartitionState {
     pub async fn begin_install(&self) -> io::Result<SnapshotSink> {
         let shared = Arc::clone(&self.shared);
         let (thread, steps) = mpsc::channel(1);
-        std::thread::Builder::new()
-            .name(format!("snap-in-{}", shared.id))
-            .spawn(move || stage(&shared, steps))?;
+        if shared.pools.is_simulated() {
+            tokio::spawn(async move { stage(&shared, steps).await });
+        } else {
+            let runtime = tokio::runtime::Handle::current();
+            std::thread::Builder::new()
+                .name(format!("snap-in-{}", shared.id))
+                .spawn(move || runtime.block_on(stage(&shared, steps)))?;
+        }
         Ok(SnapshotSink { thread })
     }
 }
@@ -101,12 +106,13 @@ fn gone() -> io::Error {
     io::Error::other("the snapshot was refused before")
 }
 
-/// The thread's work: stage, and discard unless it was installed.
-fn stage(shared: &Arc<Shared>, mut steps: mpsc::Receiver<Step>) {
+/// The thread's work: stage, and discard unless it was installed. It waits for
+/// the stream only; what it does in between blocks.
+async fn stage(shared: &Arc<Shared>, mut steps: mpsc::Receiver<Step>) {
     let space = shared.machine.lock().reserve_generation();
     let mut stage = Stage { shared, receiver: Receiver::new(space), is_begun: false };
     let mut is_installed = false;
-    while let Some(step) = steps.blocking_recv() {
+    while let Some(step) = steps.recv().await {
         match step {
             Step::Write(chunk, done) => {
                 let written = stage.write(chunk);
@@ -126,7 +132,7 @@ fn stage(shared: &Arc<Shared>, mut steps: mpsc::Receiver<Step>) {
                     installed,
                 });
                 let _ = done.send(finished);
-                is_installed = verdict.blocking_recv().is_ok();
+                is_installed = verdict.await.is_ok();
                 break;
             }
         }

@@ -20,6 +20,8 @@ use crate::state::{
 
 /// Chunks read ahead of who takes them: bounds memory, hides the disk.
 const QUEUE_LEN: usize = 2;
+/// A simulated partition is a few chunks long.
+const SIMULATED_QUEUE_LEN: usize = 1024;
 
 /// A snapshot that nothing was read for yet; cheap to clone and to keep.
 #[derive(Clone)]
@@ -65,10 +67,19 @@ impl SnapshotSource {
     pub async fn open(&self) -> io::Result<SnapshotReader> {
         let shared = Arc::clone(&self.shared);
         let (opened, header) = oneshot::channel();
-        let (out, chunks) = mpsc::channel(QUEUE_LEN);
-        std::thread::Builder::new()
-            .name(format!("snap-out-{}", shared.id))
-            .spawn(move || send(&shared, opened, &out))?;
+        let chunks = if shared.pools.is_simulated() {
+            // Whole, at once: there is no thread that could wait for the taker.
+            let (out, chunks) = mpsc::channel(SIMULATED_QUEUE_LEN);
+            let read = move || send(&shared, opened, &Out { queue: out, waits: false });
+            self.shared.pools.reads.run(read).await?;
+            chunks
+        } else {
+            let (out, chunks) = mpsc::channel(QUEUE_LEN);
+            std::thread::Builder::new()
+                .name(format!("snap-out-{}", shared.id))
+                .spawn(move || send(&shared, opened, &Out { queue: out, waits: true }))?;
+            chunks
+        };
         let (last, state) = header.await.map_err(|_| io::Error::other("read a snapshot"))??;
         Ok(SnapshotReader {
             last,
@@ -95,7 +106,7 @@ impl SnapshotReader {
 type Opened = oneshot::Sender<io::Result<(LogId, StateRecord)>>;
 
 /// The thread's work. Ends early when nobody takes the chunks any more.
-fn send(shared: &Shared, opened: Opened, out: &mpsc::Sender<io::Result<Bytes>>) {
+fn send(shared: &Shared, opened: Opened, out: &Out) {
     let snapshot = shared.engine.snapshot();
     let head = View::current(snapshot.as_ref(), shared.id)
         .and_then(|view| Ok((view, view.state()?)))
@@ -119,13 +130,32 @@ fn send(shared: &Shared, opened: Opened, out: &mpsc::Sender<io::Result<Bytes>>) 
     if let Err(error) = stream.send_all(view, &state)
         && !stream.is_abandoned
     {
-        let _ = out.blocking_send(Err(error.into()));
+        let _ = out.send(Err(error.into()));
+    }
+}
+
+/// Where the chunks go.
+struct Out {
+    queue: mpsc::Sender<io::Result<Bytes>>,
+    /// For room in the queue.
+    waits: bool,
+}
+
+/// Nobody takes the chunks any more.
+struct Abandoned;
+
+impl Out {
+    fn send(&self, chunk: io::Result<Bytes>) -> Result<(), Abandoned> {
+        if self.waits {
+            return self.queue.blocking_send(chunk).map_err(|_| Abandoned);
+        }
+        self.queue.try_send(chunk).map_err(|_| Abandoned)
     }
 }
 
 /// The stream in the making.
 struct Stream<'a> {
-    out: &'a mpsc::Sender<io::Result<Bytes>>,
+    out: &'a Out,
     records: BytesMut,
     number: u32,
     item_count: u64,
@@ -133,7 +163,7 @@ struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    fn new(out: &'a mpsc::Sender<io::Result<Bytes>>) -> Self {
+    fn new(out: &'a Out) -> Self {
         let records = BytesMut::with_capacity(PAYLOAD_LEN_MAX);
         Self { out, records, number: 0, item_count: 0, is_abandoned: false }
     }
@@ -208,7 +238,7 @@ impl<'a> Stream<'a> {
     fn put_chunk(&mut self, kind: Kind, payload: &[u8]) {
         let chunk = format::encode(kind, self.number, payload);
         self.number += 1;
-        self.is_abandoned = self.is_abandoned || self.out.blocking_send(Ok(chunk)).is_err();
+        self.is_abandoned = self.is_abandoned || self.out.send(Ok(chunk)).is_err();
     }
 
     fn flow(&self) -> ControlFlow<()> {

@@ -1,27 +1,46 @@
 //! Opening all data directories of a node.
 
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
 use std::sync::Arc;
+#[cfg(feature = "rocksdb")]
 use std::thread;
 
 use parking_lot::Mutex;
+use partition_types::Incarnation;
 use tokio::sync::watch;
 
 use super::placement::Placed;
 use super::{Shared, StoreConfig};
+#[cfg(feature = "rocksdb")]
 use crate::codec::NodeRecord;
-use crate::disk::{OpenDisk, lock_fault};
+#[cfg(feature = "rocksdb")]
+use crate::disk::lock_fault;
+use crate::disk::{Disk, OpenDisk};
+#[cfg(any(test, feature = "simulation"))]
+use crate::engine::simulated::MemoryDisk;
 use crate::error::OpenError;
-use crate::identity::{self, Agreed, Expected};
+use crate::identity::{self, Agreed, Expected, Found};
+#[cfg(feature = "rocksdb")]
 use crate::lock::DirLock;
 use crate::manifest::Manifest;
+#[cfg(feature = "rocksdb")]
 use crate::metric;
 
 /// Opens a node's store. Nothing is written before all directories are known to
 /// be its own.
+#[cfg(feature = "rocksdb")]
 pub(super) fn open(config: StoreConfig) -> Result<Shared, OpenError> {
     metric::describe();
     let locks = lock(&config)?;
-    let agreed = agree(&config)?;
+    let dirs = config
+        .disks
+        .iter()
+        .map(|disk| Ok((disk.path.clone(), identity::read(&disk.path)?)))
+        .collect::<Result<Vec<_>, OpenError>>()?;
+    let agreed = agree(&config, &dirs)?;
     for (disk, identity) in config.disks.iter().zip(&agreed.identities) {
         OpenDisk::check_there(&disk.path, identity)?;
     }
@@ -31,13 +50,7 @@ pub(super) fn open(config: StoreConfig) -> Result<Shared, OpenError> {
         }
     }
     let open = open_disks(&config, &agreed, &locks)?;
-    let mut manifest = Manifest::default();
-    for disk in &open {
-        manifest.merge(&disk.manifest);
-    }
-    for disk in &open {
-        disk.update_manifest(&manifest)?;
-    }
+    let manifest = one_manifest(&open)?;
     finish_identities(&config, &agreed)?;
 
     let (flushed, _) = watch::channel(0);
@@ -49,12 +62,63 @@ pub(super) fn open(config: StoreConfig) -> Result<Shared, OpenError> {
             disk.start(nth, configured.reserve_bytes, flushed.clone()).map(Arc::new)
         })
         .collect::<Result<Vec<_>, OpenError>>()?;
+    finish(config, agreed.incarnation, manifest, disks, flushed)
+}
+
+/// Opens a node's store on disks in memory, by the same steps.
+#[cfg(any(test, feature = "simulation"))]
+pub(super) fn open_in_memory(
+    config: StoreConfig,
+    memory: &[MemoryDisk],
+) -> Result<Shared, OpenError> {
+    assert_eq!(config.disks.len(), memory.len(), "each disk has its memory");
+    let found = |disk: &MemoryDisk| disk.identity().map_or(Found::Nothing, Found::Identity);
+    let dirs: Vec<_> =
+        config.disks.iter().zip(memory).map(|(disk, it)| (disk.path.clone(), found(it))).collect();
+    let agreed = agree(&config, &dirs)?;
+    let mut open = Vec::new();
+    for (nth, disk) in config.disks.iter().enumerate() {
+        let identity = &agreed.identities[nth];
+        memory[nth].set_identity(identity.clone());
+        open.push(OpenDisk::open_in_memory(&disk.path, identity, &memory[nth])?);
+    }
+    let manifest = one_manifest(&open)?;
+    for (disk, identity) in memory.iter().zip(agreed.finished()) {
+        disk.set_identity(identity);
+    }
+    let (flushed, _) = watch::channel(0);
+    let start = |(nth, disk): (usize, OpenDisk)| {
+        Arc::new(disk.start_simulated(nth, &memory[nth], flushed.clone()))
+    };
+    let disks = open.into_iter().enumerate().map(start).collect();
+    finish(config, agreed.incarnation, manifest, disks, flushed)
+}
+
+/// The newest of what the disks say, which is told to those that do not know it.
+fn one_manifest(open: &[OpenDisk]) -> Result<Manifest, OpenError> {
+    let mut manifest = Manifest::default();
+    for disk in open {
+        manifest.merge(&disk.manifest);
+    }
+    for disk in open {
+        disk.update_manifest(&manifest)?;
+    }
+    Ok(manifest)
+}
+
+fn finish(
+    config: StoreConfig,
+    incarnation: Incarnation,
+    manifest: Manifest,
+    disks: Vec<Arc<Disk>>,
+    flushed: watch::Sender<u64>,
+) -> Result<Shared, OpenError> {
     let placed = Placed::new(manifest, &disks);
     placed.sweep(&disks)?;
     Ok(Shared {
         cluster_id: config.cluster_id,
         node_id: config.node_id,
-        incarnation: agreed.incarnation,
+        incarnation,
         disks,
         placed: Mutex::new(placed),
         flushed,
@@ -62,6 +126,7 @@ pub(super) fn open(config: StoreConfig) -> Result<Shared, OpenError> {
     })
 }
 
+#[cfg(feature = "rocksdb")]
 fn lock(config: &StoreConfig) -> Result<Vec<Arc<DirLock>>, OpenError> {
     config
         .disks
@@ -74,21 +139,17 @@ fn lock(config: &StoreConfig) -> Result<Vec<Arc<DirLock>>, OpenError> {
         .collect()
 }
 
-fn agree(config: &StoreConfig) -> Result<Agreed, OpenError> {
-    let dirs = config
-        .disks
-        .iter()
-        .map(|disk| Ok((disk.path.clone(), identity::read(&disk.path)?)))
-        .collect::<Result<Vec<_>, OpenError>>()?;
+fn agree(config: &StoreConfig, dirs: &[(PathBuf, Found)]) -> Result<Agreed, OpenError> {
     let expected = Expected {
         cluster_id: &config.cluster_id,
         node_id: config.node_id,
         accept_lost_disk: config.accept_lost_disk,
     };
-    identity::agree(&expected, &dirs)
+    identity::agree(&expected, dirs)
 }
 
 /// All at once: each may have a log to replay.
+#[cfg(feature = "rocksdb")]
 fn open_disks(
     config: &StoreConfig,
     agreed: &Agreed,
@@ -115,6 +176,7 @@ fn open_disks(
 }
 
 /// The databases are there: from now on, one that is not was taken away.
+#[cfg(feature = "rocksdb")]
 fn finish_identities(config: &StoreConfig, agreed: &Agreed) -> Result<(), OpenError> {
     let finished: Vec<NodeRecord> = agreed.finished();
     for ((disk, identity), written) in config.disks.iter().zip(&finished).zip(&agreed.identities) {

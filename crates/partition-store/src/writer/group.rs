@@ -65,6 +65,10 @@ impl Group {
                 self.batch.put(Table::LogMeta, keys::vote(log.id), codec::encode_vote(vote));
                 self.operations += 1;
                 self.is_waited_for = true;
+                #[cfg(feature = "planted")]
+                if crate::planted::is_planted(crate::planted::Bug::VoteLost) {
+                    self.is_waited_for = false;
+                }
                 touched.entry(log.id).or_insert((log, None));
             }
             Op::Truncate { log, from_index, bounds } => {

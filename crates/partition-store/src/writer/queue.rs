@@ -66,6 +66,20 @@ struct Waiting {
     is_closed: bool,
 }
 
+impl Waiting {
+    fn take(&mut self, max_bytes: usize) -> Vec<Op> {
+        let mut taken = Vec::with_capacity(self.ops.len().min(1024));
+        let mut len_bytes = 0;
+        while len_bytes < max_bytes
+            && let Some(op) = self.ops.pop_front()
+        {
+            len_bytes += op.len_bytes();
+            taken.push(op);
+        }
+        taken
+    }
+}
+
 impl Queue {
     #[expect(clippy::result_large_err, reason = "the rare case gives the operation back")]
     pub(super) fn push(&self, op: Op) -> Result<(), Op> {
@@ -97,15 +111,14 @@ impl Queue {
                 }
             }
         }
-        let mut taken = Vec::with_capacity(waiting.ops.len().min(1024));
-        let mut len_bytes = 0;
-        while len_bytes < max_bytes
-            && let Some(op) = waiting.ops.pop_front()
-        {
-            len_bytes += op.len_bytes();
-            taken.push(op);
-        }
-        Some(taken)
+        Some(waiting.take(max_bytes))
+    }
+
+    /// Likewise, without waiting: `None` when there are none.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn take_now(&self, max_bytes: usize) -> Option<Vec<Op>> {
+        let mut waiting = self.waiting.lock();
+        (!waiting.ops.is_empty()).then(|| waiting.take(max_bytes))
     }
 
     /// Takes no more operations.

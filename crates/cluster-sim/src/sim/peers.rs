@@ -1,0 +1,98 @@
+//! How nodes know of each other: each says how it is a few times a second, and
+//! notices when a peer's process is gone, as a connection that breaks tells it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use partition_types::NodeId;
+use raft_glue::{PartitionHost, PeerState};
+use startup_gate::Stage;
+use tokio::time::Instant;
+
+use super::node::Node;
+use super::wire::{PEER_PORT, Parcel, Port};
+
+const GREET_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A peer that says nothing for this long is away.
+const SILENT: Duration = Duration::from_millis(900);
+
+/// What was heard of the peers.
+#[derive(Clone, Default)]
+pub(crate) struct Heard(Arc<Mutex<BTreeMap<NodeId, Peer>>>);
+
+struct Peer {
+    life: u32,
+    state: PeerState,
+    at: Instant,
+    is_gone: bool,
+}
+
+impl Heard {
+    /// A peer said how it is.
+    pub(crate) fn hear(&self, host: &PartitionHost, from: NodeId, life: u32, state: PeerState) {
+        let at = Instant::now();
+        let before = self.0.lock().get(&from).map(|peer| (peer.life, peer.state, peer.is_gone));
+        if before.is_some_and(|(known, _, gone)| life < known || (life == known && gone)) {
+            // A late word of a dead life.
+            return;
+        }
+        self.0.lock().insert(from, Peer { life, state, at, is_gone: false });
+        let has_climbed = before.is_none_or(|(known, was, _)| known != life || was != state);
+        if has_climbed && state != PeerState::Draining {
+            host.peer_is_back(from);
+        }
+    }
+
+    fn states(&self) -> Vec<(NodeId, PeerState)> {
+        let state = |peer: &Peer| match peer.is_gone || peer.at.elapsed() > SILENT {
+            true => PeerState::Away,
+            false => peer.state,
+        };
+        self.0.lock().iter().map(|(id, peer)| (*id, state(peer))).collect()
+    }
+
+    /// Peers whose process is gone, told once.
+    fn gone(&self, node: &Node) -> Vec<NodeId> {
+        let world = node.world.lock();
+        let mut peers = self.0.lock();
+        let mut gone = Vec::new();
+        for (id, peer) in peers.iter_mut() {
+            let is_cut = world.cut.contains(&(*id, node.id)) || world.stalled.contains(&node.id);
+            if !peer.is_gone && !is_cut && world.ended.contains(&(*id, peer.life)) {
+                peer.is_gone = true;
+                gone.push(*id);
+            }
+        }
+        gone
+    }
+}
+
+/// Greets the peers and follows how they are, until it is stopped.
+pub(crate) async fn greet(node: Node, port: Port, heard: Heard) {
+    let peers: Vec<NodeId> = node.world.nodes.iter().copied().filter(|id| *id != node.id).collect();
+    let mut greet_at = Instant::now();
+    let mut last = PeerState::Away;
+    loop {
+        for id in heard.gone(&node) {
+            node.host.peer_is_gone(id);
+        }
+        node.host.set_peers(heard.states());
+        let state = match node.gate.stage() {
+            Stage::Serving => PeerState::Serving,
+            Stage::Draining => PeerState::Draining,
+            _ => PeerState::Away,
+        };
+        if Instant::now() >= greet_at || state != last {
+            greet_at = Instant::now() + GREET_EVERY;
+            last = state;
+            for peer in &peers {
+                let hello = Parcel::Hello { from: node.id, life: node.life, state };
+                port.send(*peer, PEER_PORT, hello).await;
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
