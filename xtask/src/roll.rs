@@ -24,9 +24,12 @@ pub(crate) struct Args {
     /// Workers of our own client; may be 0 with `--python`
     #[arg(long, default_value_t = 8)]
     clients: u32,
-    /// Between two requests of a worker, in milliseconds
-    #[arg(long, default_value_t = 5)]
-    pause_ms: u64,
+    /// Requests a second of all workers together, due at fixed times [default: 600]
+    #[arg(long)]
+    rate: Option<u64>,
+    /// A closed loop instead: milliseconds from an answer to the next request
+    #[arg(long, conflicts_with = "rate")]
+    pause_ms: Option<u64>,
     /// How long the load runs before the first restart, in seconds
     #[arg(long, default_value_t = 60)]
     baseline_s: u64,
@@ -66,7 +69,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ("--partitions", Some(args.partitions.to_string())),
         ("--rounds", Some(args.rounds.to_string())),
         ("--clients", Some(args.clients.to_string())),
-        ("--pause-ms", Some(args.pause_ms.to_string())),
+        ("--rate", args.rate.map(|rate| rate.to_string())),
+        ("--pause-ms", args.pause_ms.map(|ms| ms.to_string())),
         ("--baseline-s", Some(args.baseline_s.to_string())),
         ("--load-delay-ms", args.load_delay_ms.map(|ms| ms.to_string())),
         ("--during", args.during.clone()),

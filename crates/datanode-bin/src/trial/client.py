@@ -1,6 +1,9 @@
 """A stock Python gRPC client as load of a rolling restart.
 
-usage: client.py EPOCH_UNIX_NS THREADS PAUSE_MS FIRST_PARTITION LAST_PARTITION ADDRESS...
+usage: client.py EPOCH_UNIX_NS THREADS PACE FIRST_PARTITION LAST_PARTITION ADDRESS...
+
+PACE is every:US, requests of a thread are due so far apart, or pause:US, from an
+answer to the next request.
 
 Knows nothing but reflection, and keeps to what the documentation tells stock
 clients: round-robin over all addresses, a retry policy for UNAVAILABLE, wait
@@ -166,13 +169,16 @@ class Load:
     def __init__(self, epoch_ns, call, partitions):
         self.epoch_ns, self.call, self.partitions = epoch_ns, call, partitions
         self.stopped = threading.Event()
+        self.due = threading.local()
         self.objects = []  # append and index only: safe under the GIL
         self.registers = []
 
     def timed(self, kind, partition, action):
         """Runs one request and reports it; None after an error."""
-        began = (time.time_ns() - self.epoch_ns) // 1000
-        start = time.perf_counter_ns()
+        # One that is late counts from when it was due.
+        start = getattr(self.due, "at", None) or time.perf_counter_ns()
+        self.due.at = None
+        began = (time.time_ns() - (time.perf_counter_ns() - start) - self.epoch_ns) // 1000
         outcome, result = "ok", None
         try:
             result = action()
@@ -197,10 +203,18 @@ class Load:
         register.floor = 1
         return register
 
-    def work(self, mine, pause_s):
+    def work(self, mine, pace, late_ns):
         """One worker: the only writer of the registers in `mine`."""
         chance, journal = random.Random(), None
+        mode, ns = pace
+        due = time.perf_counter_ns() + late_ns
         while not self.stopped.is_set():
+            if mode == "every":
+                self.stopped.wait(max(0, due - time.perf_counter_ns()) / 1e9)
+                self.due.at = due
+                due += ns
+            else:
+                self.stopped.wait(ns / 1e9)
             dice = chance.randrange(10)
             if dice < 2:
                 self.put(chance)
@@ -211,7 +225,6 @@ class Load:
             else:
                 pick_from = chance.choice([self.registers, self.objects or self.registers])
                 self.read(chance.choice(pick_from))
-            self.stopped.wait(pause_s)
 
     def put(self, chance):
         partition, seed = chance.choice(self.partitions), chance.getrandbits(60)
@@ -287,7 +300,9 @@ class Load:
 
 
 def main():
-    epoch_ns, count, pause_ms, first, last = map(int, sys.argv[1:6])
+    epoch_ns, count, first, last = map(int, sys.argv[1:3] + sys.argv[4:6])
+    mode, micros = sys.argv[3].split(":")
+    pace = mode, int(micros) * 1000
     addresses = sys.argv[6:]
     partitions = list(range(first, last + 1))
     with grpc.insecure_channel("ipv4:" + ",".join(addresses), OPTIONS) as channel:
@@ -295,7 +310,9 @@ def main():
         load = Load(epoch_ns, service.bind(channel), partitions)
         load.registers = [load.lay_out(partition) for partition in partitions]
         threads = [
-            threading.Thread(target=load.work, args=(load.registers[n::count], pause_ms / 1000))
+            threading.Thread(
+                target=load.work, args=(load.registers[n::count], pace, pace[1] * n // count)
+            )
             for n in range(count)
         ]
         for thread in threads:

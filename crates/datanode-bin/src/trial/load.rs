@@ -1,5 +1,8 @@
-//! Our own client at work: workers in a closed loop, each with a pause between
-//! requests, so that the load is bounded: nodes and clients share a machine.
+//! Our own client at work: workers with one request at a time each. Requests are
+//! due at fixed times, as those of many clients that know nothing of each other
+//! are: one that is late counts from when it was due, and holds up the next ones of
+//! its worker. Or, in a closed loop, a worker pauses between two requests, and so
+//! asks less of a cluster that is slow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +34,15 @@ pub(super) struct Load {
     workers: JoinSet<()>,
 }
 
+/// When a worker makes its next request.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pace {
+    /// So long after the last one was due.
+    Every(Duration),
+    /// So long after the last one was answered.
+    Pause(Duration),
+}
+
 /// What the workers share.
 #[derive(Clone)]
 pub(super) struct Shared {
@@ -38,8 +50,7 @@ pub(super) struct Shared {
     pub(super) partitions: Arc<[PartitionId]>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) recorder: Arc<Recorder>,
-    /// Between two requests of a worker.
-    pub(super) pause: Duration,
+    pub(super) pace: Pace,
 }
 
 /// Makes a register in each partition, so that each is written and read.
@@ -75,6 +86,7 @@ impl Load {
                 shared: shared.clone(),
                 chance: Chance::new(id),
                 journal: None,
+                due_us: None,
                 stop: stop.clone(),
             };
             tasks.spawn(worker.run());
@@ -96,19 +108,63 @@ struct Worker {
     chance: Chance,
     /// The one that is appended to now.
     journal: Option<Arc<Journal>>,
+    /// Since when the request that comes next is due, if it has a time.
+    due_us: Option<u64>,
     stop: CancellationToken,
+}
+
+/// Keeps the times of one worker.
+struct Pacer {
+    pace: Pace,
+    recorder: Arc<Recorder>,
+    next_us: u64,
+}
+
+impl Pacer {
+    /// Workers take turns.
+    fn new(shared: &Shared, id: u64, workers: u64) -> Self {
+        let recorder = Arc::clone(&shared.recorder);
+        let offset_us = match shared.pace {
+            Pace::Every(every) => micros(every) * id / workers,
+            Pace::Pause(_) => 0,
+        };
+        Self { pace: shared.pace, next_us: recorder.now_us() + offset_us, recorder }
+    }
+
+    /// Waits for the time of the next request. Since when it is due, if it is at
+    /// a time of its own.
+    async fn next(&mut self) -> Option<u64> {
+        match self.pace {
+            Pace::Pause(pause) => {
+                tokio::time::sleep(pause).await;
+                None
+            }
+            Pace::Every(every) => {
+                let due_us = self.next_us;
+                self.next_us += micros(every);
+                let early_us = due_us.saturating_sub(self.recorder.now_us());
+                tokio::time::sleep(Duration::from_micros(early_us)).await;
+                Some(due_us)
+            }
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Worker {
     async fn run(mut self) {
+        let mut pacer = Pacer::new(&self.shared, self.id, self.workers);
         while !self.stop.is_cancelled() {
+            self.due_us = pacer.next().await;
             match self.chance.below(10) {
                 0 | 1 => self.put().await,
                 2 | 3 => self.append().await,
                 4..=6 => self.write().await,
                 _ => self.read().await,
             }
-            tokio::time::sleep(self.shared.pause).await;
         }
     }
 
@@ -124,7 +180,7 @@ impl Worker {
         let partition_id = self.some_partition();
         let (seed, len) = (self.chance.next(), self.some_len(PUT_LEN_MAX));
         let put = self.shared.client.put(partition_id, content::sequence(seed, 0, len));
-        let put = self.shared.recorder.time(Kind::Put, partition_id, put);
+        let put = self.shared.recorder.time_from(self.due_us.take(), Kind::Put, partition_id, put);
         if let Some(stored) = put.await {
             let place = Place { partition_id, extent_id: stored.extent_id };
             self.shared.ledger.add_whole(Whole { place, seed, len });
@@ -140,7 +196,11 @@ impl Worker {
         };
         let Place { partition_id, extent_id } = journal.place;
         let append = self.shared.client.append(partition_id, extent_id, bytes);
-        let written = self.shared.recorder.time(Kind::Append, partition_id, append).await;
+        let written = self
+            .shared
+            .recorder
+            .time_from(self.due_us.take(), Kind::Append, partition_id, append)
+            .await;
         let Some(written) = written else { return };
         if let Err(broken) = journal.acknowledged(offset, written.offset, len) {
             self.shared.recorder.broken(broken);
@@ -156,7 +216,12 @@ impl Worker {
         if self.journal.is_none() {
             let partition_id = self.some_partition();
             let create = self.shared.client.create(partition_id);
-            let create = self.shared.recorder.time(Kind::Create, partition_id, create);
+            let create = self.shared.recorder.time_from(
+                self.due_us.take(),
+                Kind::Create,
+                partition_id,
+                create,
+            );
             let extent_id = create.await?;
             let place = Place { partition_id, extent_id };
             let journal = Arc::new(Journal::new(place, self.chance.next()));
@@ -178,7 +243,13 @@ impl Worker {
         let Some((version, block)) = register.next() else { return };
         let Place { partition_id, extent_id } = register.place;
         let write = self.shared.client.write(partition_id, extent_id, 0, block);
-        if self.shared.recorder.time(Kind::Write, partition_id, write).await.is_some() {
+        if self
+            .shared
+            .recorder
+            .time_from(self.due_us.take(), Kind::Write, partition_id, write)
+            .await
+            .is_some()
+        {
             register.acknowledged(version);
         }
     }
@@ -197,10 +268,13 @@ impl Worker {
             Some(Object::Register(Arc::clone(register)))
         });
         if let Some(object) = object {
+            let due_us = self.due_us.take();
             let Shared { recorder, client, .. } = &self.shared;
             let read = read(client, &object, Consistency::Linearizable);
             let partition_id = object.place().partition_id;
-            if let Some(Err(broken)) = recorder.time(Kind::Read, partition_id, read).await {
+            if let Some(Err(broken)) =
+                recorder.time_from(due_us, Kind::Read, partition_id, read).await
+            {
                 recorder.broken(broken);
             }
         }

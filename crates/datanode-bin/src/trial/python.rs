@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
 use super::addresses::Addresses;
+use super::load::Pace;
 use super::record::{Broken, Kind, Op, Recorder, Who};
 
 const SCRIPT: &str = include_str!("client.py");
@@ -27,7 +28,7 @@ pub(super) struct Config {
     /// Where the script is written to.
     pub(super) dir: PathBuf,
     pub(super) threads: u64,
-    pub(super) pause: Duration,
+    pub(super) pace: Pace,
     pub(super) partitions: usize,
 }
 
@@ -99,7 +100,10 @@ fn command(config: &Config, script: &Path, epoch_unix_ns: u128) -> Command {
         .arg(script)
         .arg(epoch_unix_ns.to_string())
         .arg(config.threads.to_string())
-        .arg(config.pause.as_millis().to_string())
+        .arg(match config.pace {
+            Pace::Every(every) => format!("every:{}", every.as_micros()),
+            Pace::Pause(pause) => format!("pause:{}", pause.as_micros()),
+        })
         .args(["1", &config.partitions.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

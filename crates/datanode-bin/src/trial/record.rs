@@ -128,9 +128,20 @@ impl Recorder {
         partition_id: PartitionId,
         request: impl Future<Output = Result<T, E>>,
     ) -> Option<T> {
-        let began_us = self.now_us();
+        self.time_from(None, kind, partition_id, request).await
+    }
+
+    /// Likewise, of one that was due at a time, which may be long ago.
+    pub(super) async fn time_from<T, E: fmt::Display>(
+        &self,
+        due_us: Option<u64>,
+        kind: Kind,
+        partition_id: PartitionId,
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Option<T> {
+        let began_us = due_us.unwrap_or_else(|| self.now_us());
         let result = request.await;
-        let took_us = self.now_us() - began_us;
+        let took_us = self.now_us().saturating_sub(began_us);
         let ok = result.is_ok();
         self.add(Op { began_us, took_us, partition_id, kind, who: Who::Own, ok });
         if let Err(error) = &result {

@@ -39,7 +39,8 @@ pub(super) struct Report {
     pub(super) nodes: usize,
     pub(super) partitions: usize,
     pub(super) clients: u64,
-    pub(super) pause_ms: u64,
+    pub(super) rate: Option<u64>,
+    pub(super) pause_ms: Option<u64>,
     pub(super) load_delay_ms: Option<u64>,
     pub(super) seconds: f64,
     pub(super) baseline: Latency,
@@ -189,11 +190,15 @@ impl Report {
     /// The tables.
     pub(super) fn print(&self) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        let Self { rounds, nodes, partitions, clients, pause_ms, seconds, .. } = self;
+        let Self { rounds, nodes, partitions, clients, rate, pause_ms, seconds, .. } = self;
+        let pace = match (rate, pause_ms) {
+            (Some(rate), _) => format!("{rate} requests due a second"),
+            (None, pause) => format!("a pause of {} ms", pause.unwrap_or(0)),
+        };
         writeln!(
             out,
             "{nodes} nodes, {partitions} partitions; {rounds} rounds in {seconds:.0} s; {clients} \
-             clients with a pause of {pause_ms} ms\n"
+             clients with {pace}\n"
         )?;
         self.print_restarts(&mut out)?;
         self.print_latencies(&mut out)?;

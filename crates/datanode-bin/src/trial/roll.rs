@@ -14,7 +14,7 @@ use super::check::{self, Checked};
 use super::churn::{Churn, Churned};
 use super::figures::{self, Latency, Span, Throughput, ms};
 use super::ledger::Ledger;
-use super::load::{self, Load, Shared};
+use super::load::{self, Load, Pace, Shared};
 use super::plant::Plant;
 use super::plot::{Mark, Plot};
 use super::python::{self, Done, Python};
@@ -59,9 +59,13 @@ pub(super) struct Args {
     /// `--python`.
     #[arg(long, default_value_t = 8)]
     clients: u64,
-    /// Between two requests of a worker, in milliseconds.
-    #[arg(long, default_value_t = 5)]
-    pause_ms: u64,
+    /// Requests a second of all workers together, due at fixed times.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    rate: u64,
+    /// A closed loop instead: so many milliseconds from an answer to the worker's
+    /// next request.
+    #[arg(long, conflicts_with = "rate")]
+    pause_ms: Option<u64>,
     /// How long the load runs before the first restart, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     baseline_s: u64,
@@ -104,6 +108,17 @@ pub(super) struct Args {
     /// End with one JSON object on a line of its own.
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    fn pace(&self) -> Pace {
+        if let Some(pause_ms) = self.pause_ms {
+            return Pace::Pause(Duration::from_millis(pause_ms));
+        }
+        let python = if self.python.is_some() { self.python_clients } else { 0 };
+        let workers = (self.clients + python).max(1);
+        Pace::Every(Duration::from_micros(workers * 1_000_000 / self.rate))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -274,7 +289,7 @@ impl<'a> Trial<'a> {
             partitions: Arc::clone(partitions),
             ledger: Arc::clone(ledger),
             recorder: Arc::clone(recorder),
-            pause: Duration::from_millis(self.args.pause_ms),
+            pace: self.args.pace(),
         }
     }
 
@@ -284,7 +299,7 @@ impl<'a> Trial<'a> {
             interpreter,
             dir: stage.dir().to_owned(),
             threads: self.args.python_clients,
-            pause: Duration::from_millis(self.args.pause_ms),
+            pace: self.args.pace(),
             partitions: self.partitions.len(),
         };
         let recorder = Arc::clone(&self.recorder);
@@ -361,6 +376,7 @@ impl<'a> Trial<'a> {
             nodes: outcome.spread_before.len(),
             partitions: self.partitions.len(),
             clients: args.clients,
+            rate: args.pause_ms.is_none().then_some(args.rate),
             pause_ms: args.pause_ms,
             load_delay_ms: args.load_delay_ms,
             seconds: ms(whole.end_us - whole.start_us) / 1e3,

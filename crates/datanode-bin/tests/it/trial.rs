@@ -7,8 +7,15 @@ use crate::foreign::program;
 use crate::node::datanode;
 
 /// Small, but with all there is.
-const SMALL: &[&str] =
-    &["trial", "roll", "--partitions=12", "--baseline-s=1", "--return-timeout-s=3", "--json"];
+const SMALL: &[&str] = &[
+    "trial",
+    "roll",
+    "--partitions=12",
+    "--baseline-s=1",
+    "--return-timeout-s=3",
+    "--pause-ms=5",
+    "--json",
+];
 
 /// Runs a trial; gives whether it was content, its report, and what it said.
 fn roll(arguments: &[&str]) -> (bool, Value, String) {
