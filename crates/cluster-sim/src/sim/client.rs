@@ -18,7 +18,7 @@ const TRY: Duration = Duration::from_millis(700);
 /// How long an operation is tried.
 const GIVE_UP: Duration = Duration::from_secs(8);
 /// One operation in so many begins a lull.
-const LULL_EVERY: u64 = 120;
+const LULL_EVERY: u64 = 90;
 
 pub(crate) struct Client {
     world: Arc<World>,
