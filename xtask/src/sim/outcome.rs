@@ -6,11 +6,20 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// A run of this many seeds must have met every kind of fault.
+/// A run of this many seeds must have met every kind of fault, and sleep.
 const SEEDS_FOR_MINIMA: usize = 20;
 /// The kinds, as the program counts them.
-const FAULTS: [&str; 6] =
-    ["crashes", "crashes_in_start", "partitions", "pauses", "restarts", "snapshots"];
+const FAULTS: [&str; 9] = [
+    "crashes",
+    "crashes_in_start",
+    "partitions",
+    "pauses",
+    "restarts",
+    "snapshots",
+    "sleeps",
+    "wakes",
+    "crashes_asleep",
+];
 /// Of each seed.
 const CRASHES_MIN: u64 = 5;
 
@@ -146,14 +155,17 @@ impl Total {
 
     pub(super) fn line(&self) -> String {
         format!(
-            "{} seeds, {} violations; {} crashes, {} partitions, {} pauses, {} restarts; {} writes \
-             acknowledged, {} reads judged; {} s simulated; {} run twice, {} differ",
+            "{} seeds, {} violations; {} crashes, {} partitions, {} pauses, {} restarts; {} sleeps, \
+             {} wakes, {} crashes asleep; {} writes acknowledged, {} reads judged; {} s simulated; {} run twice, {} differ",
             self.hashes.len(),
             self.violations,
             self.count("crashes"),
             self.count("partitions"),
             self.count("pauses"),
             self.count("restarts"),
+            self.count("sleeps"),
+            self.count("wakes"),
+            self.count("crashes_asleep"),
             self.count("writes_acknowledged"),
             self.count("reads_judged"),
             self.simulated_ms / 1000,

@@ -17,6 +17,8 @@ use super::world::World;
 const TRY: Duration = Duration::from_millis(700);
 /// How long an operation is tried.
 const GIVE_UP: Duration = Duration::from_secs(8);
+/// One operation in so many begins a lull.
+const LULL_EVERY: u64 = 90;
 
 pub(crate) struct Client {
     world: Arc<World>,
@@ -43,6 +45,9 @@ impl Client {
         while !self.world.lock().clients_stop {
             let pause = self.chance.millis(0, 25);
             tokio::time::sleep(pause).await;
+            if self.is_lull() {
+                continue;
+            }
             if self.chance.percent(55) {
                 let nth = self.chance.below(own.len() as u64);
                 let nth = usize::try_from(nth).expect("a small number");
@@ -57,6 +62,21 @@ impl Client {
             }
         }
         self.world.lock().clients_done += 1;
+    }
+
+    /// Whether all clients rest for a while, so that groups fall asleep; now and
+    /// then one of them begins that.
+    fn is_lull(&mut self) -> bool {
+        let mut world = self.world.lock();
+        if world.now_ms < world.lull_until_ms {
+            return true;
+        }
+        if self.chance.below(LULL_EVERY) == 0 {
+            let lull_ms = 300 + self.chance.below(3000);
+            world.lull_until_ms = world.now_ms + lull_ms;
+            world.event(&format!("clients rest for {lull_ms} ms"));
+        }
+        false
     }
 
     /// Writes an object, or makes it.

@@ -139,6 +139,10 @@ impl Faults {
             let mut inner = world.lock();
             let live = inner.live.remove(&node);
             let life = inner.lives.get(&node).copied().unwrap_or(0);
+            let slept = live
+                .as_ref()
+                .is_some_and(|live| live.host.list().iter().any(raft_glue::Partition::is_asleep));
+            inner.counts.crashes_asleep += u64::from(slept);
             let was_open = live.as_ref().is_some_and(|live| live.open_since_ms.is_some());
             inner.counts.crashes += 1;
             inner.counts.crashes_in_start += u64::from(!was_open);
@@ -178,6 +182,7 @@ impl Faults {
             Trap::Appended,
             Trap::Acknowledged,
             Trap::Leads,
+            Trap::Sleeps,
             Trap::Reached(Stage::Check),
             Trap::Reached(Stage::Elect),
             Trap::Reached(Stage::Serving),

@@ -9,6 +9,7 @@ mod lead;
 mod one_life;
 mod promise;
 mod same_log;
+mod sleep;
 
 use partition_types::{NodeId, PartitionId};
 use raft_glue::Partition;
@@ -78,6 +79,7 @@ pub(crate) struct Invariants {
     drain: Drain,
     gate_open: GateOpen,
     one_life: one_life::OneLife,
+    sleep: sleep::Sleep,
 }
 
 impl Invariants {
@@ -88,6 +90,7 @@ impl Invariants {
             ("one_life", self.one_life.look(world, scene)),
             ("closed_port", self.closed_port.look(scene)),
             ("gate_open", self.gate_open.look(world, scene)),
+            ("sleep", self.sleep.look(world, scene)),
             ("drain", self.drain.look(scene)),
         ];
         for (invariant, result) in found {

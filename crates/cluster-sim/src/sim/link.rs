@@ -13,8 +13,8 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use partition_types::{Incarnation, Member, NodeId, PartitionId, Reason, Vote};
 use raft_glue::{
-    AppendReply, LeaderProbe, PartitionHost, RaftReply, RaftRequest, Refusal, SnapshotHeader,
-    Transport, TransportError,
+    AppendReply, LeaderProbe, PartitionHost, RaftReply, RaftRequest, Refusal, SleepCall,
+    SleepReply, SnapshotHeader, Transport, TransportError,
 };
 use tokio::sync::oneshot;
 
@@ -125,6 +125,23 @@ impl Transport for Link {
         .boxed()
     }
 
+    fn sleep(
+        &self,
+        to: NodeId,
+        member: &Member,
+        call: SleepCall,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<SleepReply, TransportError>> {
+        let answer = self.ask(to, member, Call::Sleep(call), timeout);
+        async move {
+            match answer.await? {
+                Answer::Sleep(reply) => reply,
+                _ => other_kind(),
+            }
+        }
+        .boxed()
+    }
+
     fn send_snapshot(
         &self,
         to: NodeId,
@@ -167,6 +184,7 @@ impl Inbound {
         match (call, stranger) {
             (Call::Raft { .. }, Some(error)) => Answer::Raft(Err(error)),
             (Call::Snapshot { .. }, Some(error)) => Answer::Snapshot(Err(error)),
+            (Call::Sleep(_), Some(error)) => Answer::Sleep(Err(error)),
             (Call::Probe(_), Some(_)) => Answer::Probe(Vec::new()),
             (Call::Raft { partition, request }, None) => {
                 Answer::Raft(self.raft(from, partition, request).await.map_err(refused))
@@ -174,6 +192,7 @@ impl Inbound {
             (Call::Probe(ids), None) => {
                 Answer::Probe(self.host.answer_probes(from, life, ids).await)
             }
+            (Call::Sleep(call), None) => Answer::Sleep(Ok(self.host.sleep(from, &call))),
             (Call::Snapshot { header, chunks }, None) => {
                 self.world.lock().counts.snapshots += 1;
                 let chunks = futures::stream::iter(chunks.into_iter().map(Ok)).boxed();

@@ -78,6 +78,7 @@ async fn run(world: &Arc<World>, id: NodeId, life: u32) -> Result<(), String> {
     let config = HostConfig {
         heartbeat_interval: HEARTBEAT,
         election_timeout: ELECTION,
+        hibernate_after: world.hibernate_after,
         ..HostConfig::new(id, local)
     };
     let host = PartitionHost::new(config, store.clone(), Arc::new(link.clone()));

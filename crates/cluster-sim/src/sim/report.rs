@@ -25,6 +25,12 @@ pub struct Counts {
     pub gates_opened: u64,
     /// Leaderships that began.
     pub leaderships: u64,
+    /// Groups that fell asleep, by their leaders.
+    pub sleeps: u64,
+    /// Replicas that woke.
+    pub wakes: u64,
+    /// Nodes that lost their power while replicas slept there.
+    pub crashes_asleep: u64,
     /// Snapshots that were sent.
     pub snapshots: u64,
     /// Messages between all machines.

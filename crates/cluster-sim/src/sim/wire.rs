@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use partition_types::{Command, ExtentId, Incarnation, NodeId, Outcome, PartitionId, Vote};
-use raft_glue::{LeaderProbe, PeerState, RaftReply, RaftRequest, SnapshotHeader, TransportError};
+use raft_glue::{
+    LeaderProbe, PeerState, RaftReply, RaftRequest, SleepCall, SleepReply, SnapshotHeader,
+    TransportError,
+};
 use turmoil::net::UdpSocket;
 
 use super::chance::Chance;
@@ -49,6 +52,7 @@ pub(crate) struct Caller {
 pub(crate) enum Call {
     Raft { partition: PartitionId, request: RaftRequest },
     Probe(Vec<PartitionId>),
+    Sleep(SleepCall),
     Snapshot { header: SnapshotHeader, chunks: Vec<Bytes> },
 }
 
@@ -57,6 +61,7 @@ pub(crate) enum Call {
 pub(crate) enum Answer {
     Raft(Result<RaftReply, TransportError>),
     Probe(Vec<LeaderProbe>),
+    Sleep(Result<SleepReply, TransportError>),
     Snapshot(Result<Vote, TransportError>),
 }
 
@@ -210,11 +215,15 @@ fn kind(parcel: &Parcel) -> (&'static str, u64) {
             (request.name(), partition.get())
         }
         Parcel::Call { call: Call::Probe(ids), .. } => ("probe", ids.len() as u64),
+        Parcel::Call { call: Call::Sleep(call), .. } => ("sleep", call.groups.len() as u64),
         Parcel::Call { call: Call::Snapshot { chunks, .. }, .. } => {
             ("snapshot", chunks.len() as u64)
         }
         Parcel::Answer { answer: Answer::Raft(answer), .. } => ("raft", u64::from(answer.is_ok())),
         Parcel::Answer { answer: Answer::Probe(answers), .. } => ("probed", answers.len() as u64),
+        Parcel::Answer { answer: Answer::Sleep(answer), .. } => {
+            ("sleeps", answer.as_ref().map_or(0, |reply| 1 + reply.agreed.len() as u64))
+        }
         Parcel::Answer { answer: Answer::Snapshot(answer), .. } => {
             ("installed", u64::from(answer.is_ok()))
         }

@@ -3,6 +3,7 @@
 //! no part of what is simulated.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use partition_store::MemoryDisk;
@@ -52,6 +53,8 @@ pub(crate) enum Trap {
     Acknowledged,
     /// As it leads a partition for the first time.
     Leads,
+    /// As one of its replicas, leader or follower, has fallen asleep.
+    Sleeps,
     /// As its start comes to a stage.
     Reached(Stage),
 }
@@ -74,6 +77,8 @@ pub(crate) struct World {
     pub(crate) disks: BTreeMap<NodeId, MemoryDisk>,
     /// How far the clocks of nodes are off, in milliseconds.
     pub(crate) skew_ms: BTreeMap<NodeId, u64>,
+    /// After how long without use a group sleeps; zero: never.
+    pub(crate) hibernate_after: Duration,
     inner: Mutex<Inner>,
 }
 
@@ -100,6 +105,8 @@ pub(crate) struct Inner {
     pub(crate) sprung: BTreeSet<NodeId>,
     pub(crate) promises: Promises,
     pub(crate) same_log: SameLog,
+    /// No client begins anything before.
+    pub(crate) lull_until_ms: u64,
     pub(crate) clients_stop: bool,
     pub(crate) clients_done: usize,
 }
@@ -110,8 +117,11 @@ impl World {
         let mut chance = Chance::new(seed, "world");
         let nodes: Vec<_> = (1..=nodes).map(id).collect();
         let disks = nodes.iter().map(|id| (*id, MemoryDisk::new(chance.draw()))).collect();
-        // Up to an hour: no decision may hang on the clocks of others.
-        let skew_ms = nodes.iter().map(|id| (*id, chance.below(3_600_000))).collect();
+        // Up to five minutes: repeats are known for ten minutes of the clock that is
+        // furthest ahead, so clocks must not be further apart than that.
+        let skew_ms = nodes.iter().map(|id| (*id, chance.below(300_000))).collect();
+        // At least a heartbeat interval. Other clocks of sleep follow from those.
+        let hibernate_ms = *Chance::new(seed, "sleep").pick(&[0, 150, 250, 400, 800]);
         let loss = *chance.pick(&[0, 0, 5, 30]);
         let inner = Inner {
             now_ms: 0,
@@ -130,6 +140,7 @@ impl World {
             sprung: BTreeSet::new(),
             promises: Promises::default(),
             same_log: SameLog::default(),
+            lull_until_ms: 0,
             clients_stop: false,
             clients_done: 0,
         };
@@ -139,6 +150,7 @@ impl World {
             nodes,
             disks,
             skew_ms,
+            hibernate_after: Duration::from_millis(hibernate_ms),
             inner: Mutex::new(inner),
         }
     }

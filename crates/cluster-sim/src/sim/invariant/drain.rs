@@ -1,4 +1,5 @@
-//! While a node drains, the number of its leaderships never grows.
+//! While a node drains, the number of its leaderships never grows. An election that it
+//! had won when the drain began is led once its vote is on the disk, which may be slow.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +11,23 @@ use super::Scene;
 pub(super) struct Drain {
     /// What nodes that drain led when it was last seen.
     led: BTreeMap<(NodeId, u32), Vec<PartitionId>>,
+    /// Since when they drain.
+    since_ms: BTreeMap<(NodeId, u32), u64>,
 }
+
+/// Longer than the slowest disk takes for the vote of an election that is won.
+const WON_BEFORE_MS: u64 = 700;
 
 impl Drain {
     pub(super) fn look(&mut self, scene: &Scene) -> Result<(), String> {
-        let mut led = BTreeMap::new();
+        let (mut led, mut draining) = (BTreeMap::new(), BTreeMap::new());
         let mut result = Ok(());
         for node in scene.nodes.iter().filter(|node| node.draining) {
             let key = (node.id, node.live.life);
-            if let Some(before) = self.led.get(&key)
+            let since_ms = self.since_ms.get(&key).copied().unwrap_or(scene.now_ms);
+            draining.insert(key, since_ms);
+            if scene.now_ms > since_ms + WON_BEFORE_MS
+                && let Some(before) = self.led.get(&key)
                 && node.leads.len() > before.len()
             {
                 let (id, now) = (node.id, &node.leads);
@@ -27,6 +36,7 @@ impl Drain {
             led.insert(key, node.leads.clone());
         }
         self.led = led;
+        self.since_ms = draining;
         result
     }
 }
