@@ -48,15 +48,13 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     // Chance and clocks of everything in the process, libraries included. Maps draw
     // their keys once a thread, here, so that showing logs changes nothing.
-    let chance = || mad_turmoil::rand::set_rng(rand::rngs::StdRng::seed_from_u64(cli.seed));
-    chance();
+    mad_turmoil::rand::set_rng(rand::rngs::StdRng::seed_from_u64(cli.seed));
     drop(std::hash::RandomState::new());
     if std::env::var_os("RUST_LOG").is_some() {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let plain = tracing_subscriber::fmt().without_time().with_writer(std::io::stderr);
         plain.with_env_filter(filter).init();
     }
-    chance();
     let _clocks = mad_turmoil::time::SimClocksGuard::init();
     let plan = Plan { seed: cli.seed, faults_ms: cli.faults_ms, crashes_min: 5, loud: cli.loud };
     let (report, tail) = run(plan);
