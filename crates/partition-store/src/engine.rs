@@ -5,6 +5,8 @@
 //! when it "crashes" fits behind the same traits.
 
 mod batch;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) mod image;
 #[cfg(test)]
 pub(crate) mod memory;
 #[cfg(feature = "rocksdb")]

@@ -14,7 +14,8 @@ use partition_types::{
 use crate::blocking::Pools;
 use crate::check::{CheckError, Checked, Verify, check_partition};
 use crate::codec::{self, Bounds};
-use crate::engine::memory::{Image, MemoryEngine};
+use crate::engine::image::Image;
+use crate::engine::memory::MemoryEngine;
 use crate::engine::{Batch, Durability, Engine, Read, Table};
 use crate::keys;
 use crate::state::{Flusher, PartitionState, StateError};

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::overhead::Spread;
 use super::scrape::figure;
-use super::startup::{load_average, rss_mib, tempfile_dir};
+use super::startup::{fresh_cluster, load_average, rss_mib};
 use crate::Failure;
-use crate::cluster::{Cluster, ClusterConfig, STOP_TIMEOUT};
+use crate::cluster::{Cluster, STOP_TIMEOUT};
 use crate::output::Rows;
 
 const NODES: u64 = 3;
@@ -108,21 +108,12 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
 }
 
 async fn measure(partitions: u64, mode: Mode, window_s: u64) -> Result<Row> {
-    let dir = tempfile_dir()?;
     let hibernate_after = match mode {
         Mode::Asleep => HIBERNATE_AFTER,
         Mode::Awake => Duration::ZERO,
     };
-    let config = ClusterConfig {
-        program: std::env::current_exe().context("find this program")?,
-        dir: dir.0.clone(),
-        nodes: NODES,
-        set: vec![
-            "disk.0.reserve=0".to_owned(),
-            format!("raft.hibernate_after={}s", hibernate_after.as_secs()),
-        ],
-    };
-    let cluster = Cluster::start(&config).await?;
+    let set = vec![format!("raft.hibernate_after={}s", hibernate_after.as_secs())];
+    let (_dir, cluster) = fresh_cluster(set).await?;
     let ids = cluster.create_partitions(partitions, 3, || ()).await?;
     let client = cluster.client(ClientConfig::default());
     let samples = SAMPLES_MAX.min(partitions / 3).max(1);

@@ -101,19 +101,12 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
 }
 
 async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
-    let dir = tempfile_dir()?;
-    let mut set = vec!["disk.0.reserve=0".to_owned()];
+    let mut set = Vec::new();
     if args.load_delay_ms > 0 {
         // Long enough for the slowest queue.
         set.push("startup.stall_timeout=600s".to_owned());
     }
-    let config = ClusterConfig {
-        program: std::env::current_exe().context("find this program")?,
-        dir: dir.0.clone(),
-        nodes: NODES,
-        set,
-    };
-    let mut cluster = Cluster::start(&config).await?;
+    let (_dir, mut cluster) = fresh_cluster(set).await?;
     cluster.create_partitions(partitions, 3, || ()).await?;
     for id in 1..=NODES {
         cluster.node_mut(id).set_environment(&[(LOAD_DELAY, &args.load_delay_ms.to_string())]);
@@ -305,6 +298,24 @@ impl Drop for TempDir {
         // What is left over is a temporary directory.
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// A cluster to be measured, in a directory that goes with the first of the two.
+///
+/// # Errors
+/// When a node does not come up.
+pub(super) async fn fresh_cluster(set: Vec<String>) -> Result<(TempDir, Cluster)> {
+    let dir = tempfile_dir()?;
+    let mut all = vec!["disk.0.reserve=0".to_owned()];
+    all.extend(set);
+    let config = ClusterConfig {
+        program: std::env::current_exe().context("find this program")?,
+        dir: dir.0.clone(),
+        nodes: NODES,
+        set: all,
+    };
+    let cluster = Cluster::start(&config).await?;
+    Ok((dir, cluster))
 }
 
 /// A new one.

@@ -183,7 +183,7 @@ mod log {
     use super::*;
     use crate::check::check_partition;
     use crate::codec::Bounds;
-    use crate::engine::memory::Image;
+    use crate::engine::image::Image;
     use crate::engine::{Batch, Durability, Engine};
     use crate::keys;
     use crate::testing::{entry, log_id};

@@ -2,7 +2,6 @@
 //! crate. It keeps whole images, so that a test can look at what any crash
 //! would have left.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,82 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::image::Image;
 use super::{Batch, Change, Durability, Engine, EngineError, Read, Table, Visit};
-
-type Content = BTreeMap<(Table, Vec<u8>), Bytes>;
-
-/// The content at one moment.
-#[derive(Clone, Default, PartialEq)]
-pub(crate) struct Image(Arc<Content>);
-
-impl Image {
-    pub(crate) fn keys(&self, table: Table) -> Vec<Vec<u8>> {
-        self.0.keys().filter(|(t, _)| *t == table).map(|(_, key)| key.clone()).collect()
-    }
-
-    fn range(
-        &self,
-        table: Table,
-        range: Range<&[u8]>,
-    ) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
-        // An empty range may be upside down, which a map does not take.
-        let end = range.end.max(range.start);
-        self.0
-            .range((table, range.start.to_vec())..(table, end.to_vec()))
-            .map(|((_, key), value)| (key.as_slice(), value.as_ref()))
-    }
-
-    fn change(&mut self, change: &Change) {
-        let content = Arc::make_mut(&mut self.0);
-        match change {
-            Change::Put { table, key, value } => {
-                let mut bytes = Vec::new();
-                value.write_to(&mut bytes);
-                content.insert((*table, key.clone()), bytes.into());
-            }
-            Change::Delete { table, key } => {
-                content.remove(&(*table, key.clone()));
-            }
-            Change::DeleteRange { table, from, to } => {
-                content.retain(|(t, key), _| t != table || !(from..to).contains(&key));
-            }
-        }
-    }
-}
-
-impl Read for Image {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        Ok(self.0.get(&(table, key.to_vec())).cloned())
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        range: Range<&[u8]>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), EngineError> {
-        for (key, value) in self.range(table, range) {
-            if visit(key, value).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn scan_back(
-        &self,
-        table: Table,
-        range: Range<&[u8]>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), EngineError> {
-        for (key, value) in self.range(table, range).rev() {
-            if visit(key, value).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
 
 /// The engine.
 #[derive(Default)]

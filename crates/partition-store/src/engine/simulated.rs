@@ -4,7 +4,6 @@
 //! It is the same engine as RocksDB as far as its user can tell, which a test
 //! beside this one proves on random histories with crashes in them.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::image::{Content, Image, Key, bounds};
 use super::{Batch, Change, Durability, Engine, EngineError, Kind, Read, Table, Visit};
 use crate::codec::NodeRecord;
-
-type Key = (Table, Vec<u8>);
-type Content = BTreeMap<Key, Bytes>;
 
 /// A data directory in memory. Clones are one disk, and it stays when the store
 /// on it is gone: a simulator holds one for each disk of its nodes.
@@ -185,11 +182,6 @@ impl Database {
     }
 }
 
-/// An empty range may be upside down, which a map does not take.
-fn bounds(table: Table, from: &[u8], to: &[u8]) -> Range<Key> {
-    (table, from.to_vec())..(table, to.max(from).to_vec())
-}
-
 /// One database of a [`MemoryDisk`], as one life of a node has it open.
 pub(crate) struct MemoryEngine {
     disk: MemoryDisk,
@@ -198,8 +190,8 @@ pub(crate) struct MemoryEngine {
 }
 
 impl MemoryEngine {
-    fn view(&self) -> View {
-        View(Arc::clone(&self.disk.shared.lock().database(self.kind).content))
+    fn view(&self) -> Image {
+        Image(Arc::clone(&self.disk.shared.lock().database(self.kind).content))
     }
 
     fn living(&self, inner: &Inner) -> Result<(), EngineError> {
@@ -259,53 +251,5 @@ impl Engine for MemoryEngine {
 
     fn snapshot(&self) -> Box<dyn Read + '_> {
         Box::new(self.view())
-    }
-}
-
-/// The content at one moment.
-struct View(Arc<Content>);
-
-impl View {
-    fn range(
-        &self,
-        table: Table,
-        range: Range<&[u8]>,
-    ) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
-        let range = bounds(table, range.start, range.end);
-        self.0.range(range).map(|((_, key), value)| (&key[..], &value[..]))
-    }
-}
-
-impl Read for View {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        Ok(self.0.get(&(table, key.to_vec())).cloned())
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        range: Range<&[u8]>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), EngineError> {
-        for (key, value) in self.range(table, range) {
-            if visit(key, value).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn scan_back(
-        &self,
-        table: Table,
-        range: Range<&[u8]>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), EngineError> {
-        for (key, value) in self.range(table, range).rev() {
-            if visit(key, value).is_break() {
-                break;
-            }
-        }
-        Ok(())
     }
 }

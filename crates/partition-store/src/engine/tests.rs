@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::memory::{Image, MemoryEngine};
+use super::image::Image;
+use super::memory::MemoryEngine;
 use super::rocks::Rocks;
 use super::simulated::MemoryDisk;
 use super::{Batch, Durability, Engine, Kind, Mode, Read, Table};

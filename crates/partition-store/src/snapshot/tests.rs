@@ -10,7 +10,7 @@ use super::{SnapshotReader, StagedSnapshot};
 use crate::check::Verify;
 use crate::check::tests::damage;
 use crate::engine::Table;
-use crate::engine::memory::Image;
+use crate::engine::image::Image;
 use crate::testing::{
     Rig, append, bytes, check_state, command, delete, entry, log_id, put, request, stage_part,
     write,

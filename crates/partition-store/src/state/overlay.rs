@@ -179,7 +179,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::memory::{Image, MemoryEngine};
+    use crate::engine::image::Image;
+    use crate::engine::memory::MemoryEngine;
     use crate::engine::{Durability, Engine};
 
     const TABLE: Table = Table::StateMeta;

@@ -31,7 +31,7 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let engine = MemoryEngine::open(crate::engine::memory::Image::default());
+        let engine = MemoryEngine::open(crate::engine::image::Image::default());
         let health = Arc::new(Health::new("disk".into()));
         let tail_bytes = Arc::new(TailBytes::default());
         let writer = LogWriter::start(
