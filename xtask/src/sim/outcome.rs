@@ -28,6 +28,8 @@ pub(super) struct Outcome {
     pub(super) seed: u64,
     /// `None`: everything held.
     pub(super) failure: Option<String>,
+    /// It came to its end, and said itself what it found.
+    pub(super) reported: bool,
     violations: usize,
     log_hash: String,
     simulated_ms: u64,
@@ -39,6 +41,7 @@ impl Outcome {
         Self {
             seed,
             failure: Some(why),
+            reported: false,
             violations: 1,
             log_hash: String::new(),
             simulated_ms: 0,
@@ -67,6 +70,7 @@ impl Outcome {
         Self {
             seed,
             failure,
+            reported: true,
             violations: violations.len(),
             log_hash: report["log_hash"].as_str().unwrap_or_default().to_owned(),
             simulated_ms: number(&report["simulated_ms"]),
