@@ -156,3 +156,37 @@ fn mark_of(raft: &Rocks, directory: &Path) -> io::Result<MarkRecord> {
     }
     Ok(MarkRecord { sequence, wal_number: newest.0, wal_len: newest.1 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Batch, Durability, Engine, Kind, Mode, Table};
+    use crate::keys;
+    use crate::lock::DirLock;
+    use crate::{DiskConfig, Store, StoreConfig};
+
+    #[test]
+    fn a_directory_of_a_program_that_set_no_marks_gets_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || {
+            Store::open(StoreConfig {
+                cluster_id: "test".parse().unwrap(),
+                node_id: partition_types::NodeId::new(1).unwrap(),
+                disks: vec![DiskConfig { path: dir.path().to_owned(), reserve_bytes: 0 }],
+                accept_lost_disk: false,
+                inject_load_delay: Vec::new(),
+            })
+        };
+        open().unwrap().close().unwrap();
+        fs::remove_file(dir.path().join(FILE)).unwrap();
+        assert_eq!(open().err().unwrap().exit_code(), 18, "it had one");
+        let lock = Arc::new(DirLock::acquire(dir.path()).ok().unwrap());
+        let raft = Rocks::open(dir.path(), Kind::Raft, Mode::Existing, lock).unwrap();
+        let mut batch = Batch::default();
+        batch.delete(Table::LogMeta, keys::raft_opens());
+        raft.write(&batch, Durability::Synced).unwrap();
+        drop(raft);
+        open().unwrap().close().unwrap();
+        assert!(read(dir.path()).unwrap().is_some());
+    }
+}
