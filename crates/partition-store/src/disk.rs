@@ -148,6 +148,12 @@ impl Disk {
         Ok(())
     }
 
+    /// From now on only what is needed to close.
+    pub(crate) fn wind_down(&self) {
+        self.raft.wind_down();
+        self.data.wind_down();
+    }
+
     /// Stops everything in order, and leaves nothing to replay.
     pub(crate) fn close(&self) -> io::Result<()> {
         self.flusher.stop();
@@ -157,7 +163,10 @@ impl Disk {
         flushed?;
         self.health.check()?;
         self.raft.flush()?;
-        self.marker.as_ref().map_or(Ok(()), |marker| marker.mark())
+        self.marker.as_ref().map_or(Ok(()), |marker| marker.mark())?;
+        self.raft.end();
+        self.data.end();
+        Ok(())
     }
 }
 

@@ -153,6 +153,13 @@ pub(crate) trait Engine: Read + Send + Sync + 'static {
     /// Gives the disk back what was deleted in a range. Slow.
     fn reclaim(&self, table: Table, range: Range<&[u8]>) -> Result<(), EngineError>;
 
+    /// Nothing is tidied up in the background from now on: it is to be closed
+    /// soon, and what is begun now would only delay that.
+    fn wind_down(&self) {}
+
+    /// Ends what runs in the background. Nothing is written or flushed after it.
+    fn end(&self) {}
+
     /// A view that later writes do not change.
     fn snapshot(&self) -> Box<dyn Read + '_>;
 }

@@ -263,6 +263,12 @@ impl Store {
         self.shared.flushed.subscribe()
     }
 
+    /// Begins to close: nothing is compacted any more. What the store does for
+    /// others is as before. Blocks for some milliseconds.
+    pub fn wind_down(&self) {
+        self.shared.disks.iter().for_each(|disk| disk.wind_down());
+    }
+
     /// Writes what is queued, makes everything durable so that the next start
     /// has nothing to replay, and ends all threads. Other handles get errors from
     /// then on; the directories are unlocked when the last one is dropped.

@@ -48,6 +48,8 @@ pub(crate) struct Group {
     pub(crate) campaign: Mutex<Campaign>,
     /// The process of the last leader is gone, and no other leader was heard of.
     pub(crate) leader_gone: Arc<AtomicBool>,
+    /// When the search for a successor of it ends, while there is one.
+    pub(crate) succession: Mutex<Option<Instant>>,
     /// One snapshot at a time is received.
     pub(crate) receiving: tokio::sync::Mutex<()>,
     /// One membership change or hand-over at a time is led from here.
@@ -167,6 +169,7 @@ impl Group {
             rest: Rest::default(),
             campaign: Mutex::default(),
             leader_gone: Arc::default(),
+            succession: Mutex::default(),
             receiving: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             stopped: AtomicBool::new(false),

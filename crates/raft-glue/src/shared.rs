@@ -134,6 +134,11 @@ fn raft_config(config: &HostConfig) -> openraft::Config {
         // The host decides, by what the store has flushed: see `maintain`.
         snapshot_policy: openraft::SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
+        // Its statistics are compiled out, its buffers for them are not: 147 KiB a
+        // group by default.
+        log_stage_capacity: Some(1),
+        // A write comes alone, or with some more that wait for the same disk.
+        api_batch_capacity: 64,
         ..openraft::Config::default()
     };
     #[cfg(feature = "planted")]

@@ -31,6 +31,15 @@ const STEP: Duration = Duration::from_millis(100);
 /// Between two rounds of asking.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
+/// A search for a successor, for as long as it lives.
+struct Search<'a>(&'a Group);
+
+impl Drop for Search<'_> {
+    fn drop(&mut self) {
+        *self.0.succession.lock() = None;
+    }
+}
+
 impl PartitionHost {
     /// The process of a peer is gone: what it led here looks for another leader.
     pub fn peer_is_gone(&self, node_id: NodeId) {
@@ -88,15 +97,22 @@ impl Group {
         true
     }
 
+    /// One search at a time: two of them would depose each other's leader. A
+    /// peer is gone twice at least, by its connection and by its next process.
     async fn succeed(&self, gone: NodeId, give_up_after: Duration) {
         let give_up = Instant::now() + give_up_after;
+        if self.succession.lock().replace(give_up).is_some() {
+            return;
+        }
+        let _search = Search(self);
         tokio::time::sleep(STEP * self.rank_without(gone)).await;
-        while self.leader_gone.load(Ordering::Acquire) && Instant::now() < give_up {
+        while self.leader_gone.load(Ordering::Acquire) && self.searches() {
             if !protocol::timer_may_run(self.fence.state(), self.shared.leads.is_serving()) {
                 return;
             }
             let Some(body) = self.running() else { return };
-            if self.may_succeed().await {
+            let term = self.view().map(|view| view.term);
+            if self.may_succeed().await && self.is_still_orphaned(term) {
                 tracing::debug!(partition_id = %self.id, "campaign to succeed a leader that is gone");
                 if body.raft.trigger().elect(false).await.is_err() {
                     return;
@@ -104,6 +120,17 @@ impl Group {
             }
             tokio::time::sleep(ASK_AGAIN).await;
         }
+    }
+
+    /// Whether the time of the search is not up.
+    fn searches(&self) -> bool {
+        self.succession.lock().is_some_and(|give_up| Instant::now() < give_up)
+    }
+
+    /// Whether nothing came of it while the others were asked.
+    fn is_still_orphaned(&self, term: Option<u64>) -> bool {
+        self.leader_gone.load(Ordering::Acquire)
+            && self.view().is_some_and(|view| !view.leads() && Some(view.term) == term)
     }
 
     /// How many voters come before this one, the lost leader left out.

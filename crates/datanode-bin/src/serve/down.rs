@@ -79,7 +79,11 @@ async fn unload(down: Down<PartitionId, Flush>, parts: Parts) {
     let down = down.flush(async {
         host.shutdown().await;
         peer.close().await;
-        blocking(store.clone(), |store| store.flush()).await;
+        blocking(store.clone(), |store| {
+            store.wind_down();
+            store.flush()
+        })
+        .await;
     });
     let down = down.await;
     let report = down.unload(blocking(store, Store::close)).await;

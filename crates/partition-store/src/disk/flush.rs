@@ -6,6 +6,7 @@
 //! logs hold.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 use partition_types::PartitionId;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{Health, Loaded};
 use crate::engine::{Engine, Table};
@@ -23,14 +25,24 @@ use crate::metric::FlushMetrics;
 use crate::state::Flusher;
 use crate::writer::LogWriter;
 
-/// A flush is due when so much was applied since the last one.
-const DUE_BYTES: u64 = 64 * 1024 * 1024;
+/// A flush is due when about so much was applied since the last one, give or take
+/// a quarter: the replicas of a group apply the same, and their nodes shall not
+/// flush at the same time. In small pieces, since requests wait for the same disk.
+const DUE_BYTES: u64 = 32 * 1024 * 1024;
 /// Asking space back goes through all keys of the disk, so it is worth it when
 /// at least this part of what is left was deleted.
 const FREED_PART: u64 = 8;
 
+/// How much makes the next flush of a disk due, of all disks another number.
+pub(super) fn due_bytes(disk: Uuid, flushes: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (disk, flushes).hash(&mut hasher);
+    DUE_BYTES * 3 / 4 + hasher.finish() % (DUE_BYTES / 2)
+}
+
 /// Flushes the states of a disk.
 pub(crate) struct Flush {
+    pub(super) disk: Uuid,
     pub(super) engine: Arc<dyn Engine>,
     pub(super) writer: Arc<LogWriter>,
     pub(super) loaded: Arc<Loaded>,
@@ -40,6 +52,8 @@ pub(crate) struct Flush {
     pub(super) flushed: watch::Sender<u64>,
     pub(super) one_at_a_time: Mutex<()>,
     pub(super) unflushed_bytes: AtomicU64,
+    /// A flush is due at so many; another number after each.
+    pub(super) due_bytes: AtomicU64,
     /// Payload deleted since its space was last asked back.
     pub(super) freed_bytes: AtomicU64,
     pub(super) wanted: Arc<Wanted>,
@@ -88,6 +102,7 @@ impl Flush {
             })
             .collect();
         self.unflushed_bytes.store(0, Ordering::Relaxed);
+        self.due_bytes.store(due_bytes(self.disk, *self.flushed.borrow()), Ordering::Relaxed);
         let begun = Instant::now();
         if let Err(error) = self.engine.flush() {
             self.health.fail(&error);
@@ -160,8 +175,9 @@ impl Flusher for Flush {
 impl Flush {
     /// Counts what makes a flush due.
     fn count(&self, bytes: u64) {
+        let due = self.due_bytes.load(Ordering::Relaxed);
         let before = self.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before < DUE_BYTES && before + bytes >= DUE_BYTES {
+        if before < due && before + bytes >= due {
             self.wanted.work.lock().is_flush_due = true;
             self.wanted.tell();
         }

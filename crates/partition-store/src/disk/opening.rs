@@ -202,7 +202,9 @@ impl OpenDisk {
         writer: Arc<LogWriter>,
         flushed: watch::Sender<u64>,
     ) -> Arc<Flush> {
+        let disk = self.identity.disk;
         Arc::new(Flush {
+            disk,
             engine: Arc::clone(&self.data),
             writer,
             loaded: Arc::clone(&parts.loaded),
@@ -211,6 +213,7 @@ impl OpenDisk {
             flushed,
             one_at_a_time: Mutex::new(()),
             unflushed_bytes: AtomicU64::new(0),
+            due_bytes: AtomicU64::new(super::flush::due_bytes(disk, 0)),
             freed_bytes: AtomicU64::new(0),
             wanted: Arc::default(),
         })

@@ -11,12 +11,12 @@
 
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
-    DBRawIterator, DBRecoveryMode, ErrorKind, FlushOptions, LogLevel, Options, ReadOptions,
+    DBRawIterator, DBRecoveryMode, Env, ErrorKind, FlushOptions, LogLevel, Options, ReadOptions,
     WriteBatch, WriteOptions,
 };
 
@@ -24,6 +24,11 @@ use super::{Batch, Change, Durability, Engine, EngineError, Kind, Mode, Read, Ta
 use crate::lock::DirLock;
 
 const MIB: usize = 1024 * 1024;
+
+/// The memtable of the logs. Logs are kept for followers that were away, so nearly
+/// all of it is written to files some day: in small pieces, while others use
+/// the disk too, and a little of it at a close.
+const LOG_BUFFER_LEN: usize = 32 * MIB;
 
 /// Values from this size on live in blob files: compaction moves their keys and
 /// not them.
@@ -68,11 +73,25 @@ impl Rocks {
     }
 }
 
+/// The threads of all databases of this process. Requests come first: flushes and
+/// compactions take the processor that is left.
+fn background() -> Result<&'static Env, EngineError> {
+    static BACKGROUND: OnceLock<Env> = OnceLock::new();
+    if let Some(env) = BACKGROUND.get() {
+        return Ok(env);
+    }
+    let mut env = Env::new()?;
+    env.lower_thread_pool_cpu_priority();
+    env.lower_high_priority_thread_pool_cpu_priority();
+    Ok(BACKGROUND.get_or_init(|| env))
+}
+
 fn database_options(kind: Kind, mode: Mode) -> Result<Options, EngineError> {
     // A store that is dropped without being closed is as after a crash: what
     // was not made durable is gone. There is no typed setter for it.
     let mut options =
         Options::default().get_options_from_string("avoid_flush_during_shutdown=true")?;
+    options.set_env(background()?);
     options.create_if_missing(mode == Mode::Create);
     options.create_missing_column_families(mode == Mode::Create);
     options.set_max_open_files(-1);
@@ -86,11 +105,16 @@ fn database_options(kind: Kind, mode: Mode) -> Result<Options, EngineError> {
         Kind::Raft => {
             options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
             options.set_track_and_verify_wals_in_manifest(true);
-            // Bounds what the next open replays to well under a second.
-            options.set_max_total_wal_size(128 * MIB as u64);
+            // Both tables are flushed as one, so that each flush ends a log file,
+            // and what an open replays is no more than one memtable has.
+            options.set_max_total_wal_size(2 * LOG_BUFFER_LEN as u64);
         }
-        Kind::Data => options.set_atomic_flush(true),
+        Kind::Data => {}
     }
+    options.set_atomic_flush(true);
+    // A file goes to the disk bit by bit, not all at its end: nobody's sync waits
+    // behind a whole memtable.
+    options.set_bytes_per_sync(MIB as u64);
     Ok(options)
 }
 
@@ -100,9 +124,7 @@ fn table_options(database: &Options, table: Table) -> Options {
     blocks.set_bloom_filter(10.0, false);
     options.set_block_based_table_factory(&blocks);
     match table {
-        // Logs are purged while their entries are still in the memtable: what
-        // is purged by then is never written a second time.
-        Table::Log => options.set_write_buffer_size(256 * MIB),
+        Table::Log => options.set_write_buffer_size(LOG_BUFFER_LEN),
         Table::LogMeta => options.set_write_buffer_size(16 * MIB),
         Table::StateMeta => options.set_write_buffer_size(64 * MIB),
         Table::Chunk => options.set_write_buffer_size(128 * MIB),
@@ -188,6 +210,19 @@ impl Engine for Rocks {
         let (from, to) = (Some(range.start), Some(range.end));
         self.db.compact_range_cf_opt(self.table(table), from, to, &options);
         Ok(())
+    }
+
+    fn wind_down(&self) {
+        for table in self.kind.tables() {
+            let off = [("disable_auto_compactions", "true")];
+            if let Err(error) = self.db.set_options_cf(self.table(table), &off) {
+                tracing::debug!(%error, table = table.name(), "compactions go on");
+            }
+        }
+    }
+
+    fn end(&self) {
+        self.db.cancel_all_background_work(true);
     }
 
     fn snapshot(&self) -> Box<dyn Read + '_> {

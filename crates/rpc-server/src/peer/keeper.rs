@@ -10,7 +10,7 @@ use partition_types::{Incarnation, NodeId, PartitionId};
 use raft_glue::{Partition, PartitionHost, PeerState};
 use startup_gate::Stage;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
 
 use super::link::Sighting;
@@ -19,8 +19,8 @@ use crate::context::NodeContext;
 /// Changes that come together are told together.
 const SETTLE: Duration = Duration::from_millis(20);
 /// Groups that load tell nobody: while the node starts, all are looked at this
-/// often.
-const REVIEW_STARTING: Duration = Duration::from_millis(250);
+/// often, and at each stage.
+const REVIEW_STARTING: Duration = Duration::from_secs(1);
 /// And this often later, should a change ever go untold.
 const REVIEW: Duration = Duration::from_secs(30);
 
@@ -53,14 +53,29 @@ async fn keep_stage(context: &NodeContext) {
 async fn keep_routes(context: &NodeContext) {
     let Some(host) = context.host() else { return };
     let mut changes = host.subscribe_routes();
+    let mut stages = context.gate().subscribe();
     loop {
+        let stage = context.gate().stage();
         look_at_all(context, host);
-        let wait = match context.gate().stage().is_starting() {
+        let wait = match stage.is_starting() {
             true => REVIEW_STARTING,
             false => REVIEW,
         };
-        // Ends with a look at all: time is up, or changes were missed.
-        let _ = timeout(wait, follow(context, host, &mut changes)).await;
+        // Ends with a look at all: time is up, changes were missed, or the node has
+        // come to another stage.
+        tokio::select! {
+            _ = timeout(wait, follow(context, host, &mut changes)) => {}
+            () = until_not(context, stage, &mut stages) => {}
+        }
+    }
+}
+
+/// Until the node is in another stage.
+async fn until_not(context: &NodeContext, stage: Stage, changes: &mut watch::Receiver<u64>) {
+    while context.gate().stage() == stage {
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
     }
 }
 
