@@ -34,6 +34,9 @@ struct Idle {
     /// Only `asleep` or only `awake`; both without
     #[arg(long)]
     only: Option<String>,
+    /// Further settings of the nodes, as for `datanode serve --set`
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// End with one JSON object on a line of its own
     #[arg(long)]
     json: bool,
@@ -47,9 +50,15 @@ struct Startup {
     /// How often each start is measured
     #[arg(long, default_value_t = 3)]
     rounds: u32,
+    /// Extents of one KiB in each partition
+    #[arg(long, default_value_t = 0)]
+    extents: u64,
     /// Each load of a partition takes so many milliseconds longer
     #[arg(long, default_value_t = 0)]
     load_delay_ms: u64,
+    /// Further settings of the nodes, as for `datanode serve --set`
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// End with one JSON object on a line of its own
     #[arg(long)]
     json: bool,
@@ -65,13 +74,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Startup(args) => {
             trial.args(["startup", "--partitions", &args.partitions]);
             trial.args(["--rounds", &args.rounds.to_string()]);
+            trial.args(["--extents", &args.extents.to_string()]);
             trial.args(["--load-delay-ms", &args.load_delay_ms.to_string()]);
+            trial.args(args.set.iter().flat_map(|set| ["--set", set]));
             trial.args(args.json.then_some("--json"));
         }
         What::Idle(args) => {
             trial.args(["idle", "--partitions", &args.partitions]);
             trial.args(["--window-s", &args.window_s.to_string()]);
             trial.args(args.only.iter().flat_map(|only| ["--only", only]));
+            trial.args(args.set.iter().flat_map(|set| ["--set", set]));
             trial.args(args.json.then_some("--json"));
         }
     }

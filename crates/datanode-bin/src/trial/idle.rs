@@ -40,6 +40,9 @@ pub(super) struct Args {
     /// Measure only with sleep, or only without.
     #[arg(long, value_enum)]
     only: Option<Mode>,
+    /// Further settings of the nodes, as for `serve --set`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// End with one JSON object on a line of its own.
     #[arg(long)]
     json: bool,
@@ -97,7 +100,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     for partitions in &args.partitions {
         for mode in [Mode::Asleep, Mode::Awake] {
             if args.only.is_none_or(|only| only == mode) {
-                rows.push(measure(*partitions, mode, args.window_s).await?);
+                rows.push(measure(*partitions, mode, &args).await?);
             }
         }
     }
@@ -107,12 +110,13 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn measure(partitions: u64, mode: Mode, window_s: u64) -> Result<Row> {
+async fn measure(partitions: u64, mode: Mode, args: &Args) -> Result<Row> {
     let hibernate_after = match mode {
         Mode::Asleep => HIBERNATE_AFTER,
         Mode::Awake => Duration::ZERO,
     };
-    let set = vec![format!("raft.hibernate_after={}s", hibernate_after.as_secs())];
+    let mut set = vec![format!("raft.hibernate_after={}s", hibernate_after.as_secs())];
+    set.extend(args.set.iter().cloned());
     let (_dir, cluster) = fresh_cluster(set).await?;
     let ids = cluster.create_partitions(partitions, 3, || ()).await?;
     let client = cluster.client(ClientConfig::default());
@@ -135,7 +139,7 @@ async fn measure(partitions: u64, mode: Mode, window_s: u64) -> Result<Row> {
             None
         }
     };
-    let idle = watch(&cluster, Duration::from_secs(window_s)).await?;
+    let idle = watch(&cluster, Duration::from_secs(args.window_s)).await?;
     if mode == Mode::Asleep {
         all_asleep(&cluster, partitions * NODES).await?;
     }

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
 use datanode_client::proto::Stage;
-use datanode_client::{AdminClient, ClientConfig};
+use datanode_client::{AdminClient, ClientConfig, PartitionId};
+use futures::TryStreamExt;
 use futures::future::try_join_all;
 use serde::Serialize;
 
@@ -22,6 +24,10 @@ const SETTLE: Duration = Duration::from_millis(1500);
 /// How long a cold cluster may take until every partition has a leader.
 const LEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const NODES: u64 = 3;
+const MODES: [&str; 3] = ["sigterm", "sigkill", "cold"];
+/// Puts at the same time, when partitions are filled.
+const FILLERS: usize = 64;
+const EXTENT_LEN_BYTES: usize = 1024;
 const LOAD_DELAY: &str = "DATANODE_TEST_LOAD_DELAY_MS";
 
 /// Arguments of the measurement.
@@ -33,9 +39,15 @@ pub(super) struct Args {
     /// How often each start is measured.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
     rounds: u64,
+    /// Extents of one KiB that each partition has.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=100_000))]
+    extents: u64,
     /// Injected into each load of a partition, in milliseconds.
     #[arg(long, default_value_t = 0)]
     load_delay_ms: u64,
+    /// Further settings of the nodes, as for `serve --set`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// End with one JSON object on a line of its own.
     #[arg(long)]
     json: bool,
@@ -45,6 +57,9 @@ pub(super) struct Args {
 #[derive(Debug, Serialize)]
 struct Report {
     rows: Vec<Row>,
+    growth: Vec<Growth>,
+    extents: u64,
+    load_delay_ms: u64,
     /// The load of the machine when it began and when it ended.
     load_average: [f64; 2],
 }
@@ -76,6 +91,14 @@ struct Row {
     critical_path: String,
 }
 
+/// How the time of a kind of start grows with the number of partitions: as that
+/// number to the power of `exponent`.
+#[derive(Debug, Serialize)]
+struct Growth {
+    mode: &'static str,
+    exponent: f64,
+}
+
 /// One start as it was seen.
 struct Seen {
     listen_ms: f64,
@@ -95,19 +118,23 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     for partitions in &args.partitions {
         rows.extend(measure(*partitions, &args).await?);
     }
-    let report = Report { rows, load_average: [before, load_average()] };
+    let growth = growth(&rows);
+    let load_average = [before, load_average()];
+    let (extents, load_delay_ms) = (args.extents, args.load_delay_ms);
+    let report = Report { rows, growth, extents, load_delay_ms, load_average };
     show(&report, args.json)?;
     Ok(())
 }
 
 async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
-    let mut set = Vec::new();
+    let mut set = args.set.clone();
     if args.load_delay_ms > 0 {
         // Long enough for the slowest queue.
         set.push("startup.stall_timeout=600s".to_owned());
     }
     let (_dir, mut cluster) = fresh_cluster(set).await?;
-    cluster.create_partitions(partitions, 3, || ()).await?;
+    let ids = cluster.create_partitions(partitions, 3, || ()).await?;
+    fill(&cluster, &ids, args.extents).await?;
     for id in 1..=NODES {
         cluster.node_mut(id).set_environment(&[(LOAD_DELAY, &args.load_delay_ms.to_string())]);
     }
@@ -141,6 +168,50 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
         last.overhead = Some(overhead);
     }
     Ok(rows)
+}
+
+/// Puts so many extents into each partition.
+async fn fill(cluster: &Cluster, ids: &[PartitionId], extents: u64) -> Result<()> {
+    let client = cluster.client(ClientConfig::default());
+    let wanted = ids.iter().flat_map(|id| (0..extents).map(|_| *id));
+    futures::stream::iter(wanted.map(Ok))
+        .try_for_each_concurrent(FILLERS, |id| {
+            let client = &client;
+            async move {
+                client.put(id, Bytes::from_static(&[7; EXTENT_LEN_BYTES])).await?;
+                anyhow::Ok(())
+            }
+        })
+        .await
+}
+
+/// The slope of a line through the logarithms, by least squares; nothing where there
+/// is one number of partitions only.
+fn growth(rows: &[Row]) -> Vec<Growth> {
+    let of = |mode: &'static str| {
+        let points: Vec<(f64, f64)> = rows
+            .iter()
+            .filter(|row| row.mode == mode)
+            .map(|row| (figure(row.partitions).ln(), row.listen_ms.median.ln()))
+            .collect();
+        let exponent = slope(&points)?;
+        Some(Growth { mode, exponent })
+    };
+    MODES.into_iter().filter_map(of).collect()
+}
+
+fn slope(points: &[(f64, f64)]) -> Option<f64> {
+    let count = figure(points.len() as u64);
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let across: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+    let along: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    (across > 0.0).then(|| along / across)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
+fn figure(count: u64) -> f64 {
+    count as f64
 }
 
 /// All nodes down, then all up at once. What is told is the slowest one's.
@@ -228,6 +299,9 @@ fn show(report: &Report, json: bool) -> io::Result<()> {
     rows(report).write(&mut out)?;
     let [before, after] = report.load_average;
     writeln!(out, "load average {before:.1} before, {after:.1} after")?;
+    for Growth { mode, exponent } in &report.growth {
+        writeln!(out, "{mode}: grows as partitions to the power of {exponent:.2}")?;
+    }
     for row in &report.rows {
         writeln!(out, "{} {}: {}", row.partitions, row.mode, row.critical_path)?;
     }
@@ -323,4 +397,18 @@ pub(super) fn tempfile_dir() -> Result<TempDir> {
     let dir = std::env::temp_dir().join(format!("datanode-trial-{}", uuid::Uuid::now_v7()));
     std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     Ok(TempDir(dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slope;
+
+    #[test]
+    fn the_slope_of_a_power_is_its_exponent() {
+        let points: Vec<_> =
+            [100.0_f64, 1000.0, 10_000.0].map(|p| (p.ln(), (3.0 * p.powf(0.7)).ln())).into();
+        assert!((slope(&points).unwrap() - 0.7).abs() < 1e-9);
+        assert!(slope(&points[..1]).is_none(), "one point is no line");
+        assert!(slope(&[]).is_none());
+    }
 }
