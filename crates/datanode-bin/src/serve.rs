@@ -2,6 +2,7 @@
 //!
 //! `node` is the wiring diagram; the files beside it are its parts.
 
+mod courtesy;
 mod data;
 mod down;
 mod files;
@@ -56,6 +57,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let loaded = config::load(args.config, args.set)?;
     telemetry::init(&loaded.config.log).map_err(|error| Failure::new(Exit::Failed, error))?;
     files::raise_limit();
+    let courtesy = courtesy::Courtesy::begin();
     let plan = node::Plan {
         make_first_partition: stand_alone && is_nobody_elses_peer(&loaded),
         accept_degraded: args.accept_degraded,
@@ -65,7 +67,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().thread_name("datanode").enable_all().build()?;
-    let outcome = runtime.block_on(node::run(plan));
+    let outcome = runtime.block_on(node::run(plan, courtesy));
     // What still runs after a forced stop is not waited for: every
     // acknowledged write is in a synced log.
     runtime.shutdown_timeout(RUNTIME_GRACE);

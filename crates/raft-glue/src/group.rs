@@ -24,6 +24,7 @@ use crate::replay::Replay;
 use crate::shared::Shared;
 use crate::sleep::Rest;
 use crate::state_machine::StateMachine;
+use crate::succeed::Succession;
 use crate::tail::TailBytes;
 use crate::types::Raft;
 use crate::{LoadFault, ProposeError, protocol};
@@ -48,8 +49,8 @@ pub(crate) struct Group {
     pub(crate) campaign: Mutex<Campaign>,
     /// The process of the last leader is gone, and no other leader was heard of.
     pub(crate) leader_gone: Arc<AtomicBool>,
-    /// When the search for a successor of it ends, while there is one.
-    pub(crate) succession: Mutex<Option<Instant>>,
+    /// The search for a successor, while there is one.
+    pub(crate) succession: Mutex<Option<Succession>>,
     /// One snapshot at a time is received.
     pub(crate) receiving: tokio::sync::Mutex<()>,
     /// One membership change or hand-over at a time is led from here.
@@ -76,6 +77,8 @@ pub(crate) struct Campaign {
     pub(crate) asked_at: Option<Instant>,
     pub(crate) needed_since: Option<Instant>,
     pub(crate) last_at: Option<Instant>,
+    /// When it last voted for somebody who has to win yet.
+    pub(crate) voted_at: Option<Instant>,
 }
 
 /// What matters of openraft's view of a group; a copy.
@@ -339,6 +342,7 @@ impl Group {
         loop {
             let view = self.view();
             if view != last {
+                self.vote_changed(last.as_ref(), view.as_ref());
                 self.role_changed(last.as_ref(), view.as_ref());
                 self.is_active();
                 self.attend();

@@ -20,7 +20,7 @@ use futures::stream::FuturesUnordered;
 use partition_types::{LogId, NodeId, Vote};
 use tokio::time::Instant;
 
-use crate::group::Group;
+use crate::group::{Group, View};
 use crate::shared::Shared;
 use crate::{PartitionHost, RaftReply, RaftRequest, protocol};
 
@@ -30,6 +30,14 @@ const PARALLEL: usize = 64;
 const STEP: Duration = Duration::from_millis(100);
 /// Between two rounds of asking.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What is searched for, and how long.
+#[derive(Clone, Copy)]
+pub(crate) struct Succession {
+    /// `None`: the leader was deposed, and lives.
+    gone: Option<NodeId>,
+    give_up: Instant,
+}
 
 /// A search for a successor, for as long as it lives.
 struct Search<'a>(&'a Group);
@@ -66,7 +74,7 @@ impl Shared {
         self.tasks.spawn(async move {
             futures::stream::iter(orphans)
                 .for_each_concurrent(PARALLEL, |group| async move {
-                    group.succeed(leader, give_up_after).await;
+                    group.succeed(Some(leader), give_up_after).await;
                 })
                 .await;
         });
@@ -99,9 +107,9 @@ impl Group {
 
     /// One search at a time: two of them would depose each other's leader. A
     /// peer is gone twice at least, by its connection and by its next process.
-    async fn succeed(&self, gone: NodeId, give_up_after: Duration) {
-        let give_up = Instant::now() + give_up_after;
-        if self.succession.lock().replace(give_up).is_some() {
+    async fn succeed(&self, gone: Option<NodeId>, give_up_after: Duration) {
+        let search = Succession { gone, give_up: Instant::now() + give_up_after };
+        if self.succession.lock().replace(search).is_some() {
             return;
         }
         let _search = Search(self);
@@ -124,7 +132,7 @@ impl Group {
 
     /// Whether the time of the search is not up.
     fn searches(&self) -> bool {
-        self.succession.lock().is_some_and(|give_up| Instant::now() < give_up)
+        self.succession.lock().is_some_and(|search| Instant::now() < search.give_up)
     }
 
     /// Whether nothing came of it while the others were asked.
@@ -133,13 +141,42 @@ impl Group {
             && self.view().is_some_and(|view| !view.leads() && Some(view.term) == term)
     }
 
+    /// Notes a vote, and a leader that was deposed by one who did not win yet: if
+    /// that one never does, this replica may be the only one that can.
+    pub(crate) fn vote_changed(self: &Arc<Self>, before: Option<&View>, now: Option<&View>) {
+        let Some(now) = now.filter(|now| !now.committed) else { return };
+        if before.is_some_and(|before| before.term == now.term) {
+            return;
+        }
+        self.campaign.lock().voted_at = Some(Instant::now());
+        if before.is_some_and(View::leads) && !self.shared.is_draining() {
+            self.leader_gone.store(true, Ordering::Release);
+            let group = Arc::clone(self);
+            self.shared.tasks.spawn(async move {
+                group.succeed(None, group.shared.config.election_timeout.0).await;
+            });
+        }
+    }
+
+    /// Whether somebody other than `asker` is about to win, as far as this replica
+    /// knows: it gave its vote not long ago, and not to one who is gone.
+    fn awaits_winner(&self, asker: Option<NodeId>) -> bool {
+        let Some(view) = self.view().filter(|view| !view.committed) else { return false };
+        let gone = self.succession.lock().and_then(|search| search.gone);
+        let awaited = view.voted_for.filter(|node| Some(*node) != asker && Some(*node) != gone);
+        let patience = self.shared.config.heartbeat_interval;
+        let voted_at = self.campaign.lock().voted_at;
+        awaited.is_some() && voted_at.is_some_and(|at| at.elapsed() < patience)
+    }
+
     /// How many voters come before this one, the lost leader left out.
-    fn rank_without(&self, gone: NodeId) -> u32 {
+    fn rank_without(&self, gone: Option<NodeId>) -> u32 {
         let voters = self.membership().voters();
         let founders = self.created_with.iter().map(|(id, _)| *id).filter(|id| voters.contains(id));
         let me = self.shared.config.node_id;
         let joined = voters.iter().copied().filter(|id| !self.is_founder(*id));
-        let before = founders.chain(joined).filter(|id| *id != gone).take_while(|id| *id != me);
+        let before =
+            founders.chain(joined).filter(|id| Some(*id) != gone).take_while(|id| *id != me);
         u32::try_from(before.count()).unwrap_or(u32::MAX)
     }
 
@@ -152,7 +189,7 @@ impl Group {
         let Some(view) = self.view() else { return false };
         let me = self.shared.config.node_id;
         let membership = self.membership();
-        if view.leads() || !membership.voters().contains(&me) {
+        if view.leads() || !membership.voters().contains(&me) || self.awaits_winner(Some(me)) {
             return false;
         }
         let vote = Vote { term: view.term + 1, voted_for: Some(me), committed: false };
@@ -207,6 +244,7 @@ impl Group {
         let own_last = self.body.as_ref().and_then(|body| body.store.log().bounds().last);
         let own = self.own_vote();
         let granted = self.has_lost_leader()
+            && !self.awaits_winner(vote.voted_for)
             && own.is_some_and(|own| vote.term > own.term)
             && last >= own_last;
         RaftReply::Vote { vote: own.unwrap_or(vote), granted, last: own_last }

@@ -18,6 +18,7 @@ use startup_gate::{
     NotConfirmed, Serving, StartError, StartErrorKind, Startup, UnitFault, UnitSpec,
 };
 
+use super::courtesy::Courtesy;
 use super::data::{self, FirstPartition};
 use super::down::{self, Parts, Times};
 use super::signals::Signals;
@@ -44,11 +45,12 @@ impl Plan {
     }
 }
 
-/// Brings a node up, lets it serve until a signal, and takes it down.
+/// Brings a node up, with `courtesy` to others, lets it serve until a signal, and
+/// takes it down.
 ///
 /// # Errors
 /// [`Failure`] with the exit code it deserves.
-pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
+pub(super) async fn run(plan: Plan, courtesy: Option<Courtesy>) -> Result<(), Failure> {
     let signals = Signals::install()?;
     let client = ports::bind(&plan.config)?;
     let metrics = Metrics::install().map_err(|error| Failure::new(Exit::Failed, error))?;
@@ -98,6 +100,7 @@ pub(super) async fn run(plan: Plan) -> Result<(), Failure> {
         }
     };
     bar.abort();
+    courtesy.into_iter().for_each(Courtesy::end);
     match up {
         Ok((serving, port)) => {
             // The bar's last state is gone from the screen by now.
