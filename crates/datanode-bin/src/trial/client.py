@@ -209,12 +209,11 @@ class Load:
         mode, ns = pace
         due = time.perf_counter_ns() + late_ns
         while not self.stopped.is_set():
+            pause = max(0, due - time.perf_counter_ns()) if mode == "every" else ns
+            if self.stopped.wait(pause / 1e9):
+                return  # the next one is not due any more
             if mode == "every":
-                self.stopped.wait(max(0, due - time.perf_counter_ns()) / 1e9)
-                self.due.at = due
-                due += ns
-            else:
-                self.stopped.wait(ns / 1e9)
+                self.due.at, due = due, due + ns
             dice = chance.randrange(10)
             if dice < 2:
                 self.put(chance)
