@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::keys;
-use crate::state::{ExtentRecord, RequestRecord, RunRecord, StateRecord};
+use crate::state::{ExtentRecord, Reading, RequestRecord, RunRecord, StateRecord, WindowClock};
 
 const KEYS: &str = include_str!("../../tests/golden/keys.txt");
 const RECORDS: &str = include_str!("../../tests/golden/records.txt");
@@ -155,11 +155,26 @@ impl Records {
             assert!(decode(&bytes.into()).is_err(), "{name} with byte {at} changed");
         }
         let mut newer = record.to_vec();
-        newer[0] = 2;
+        let supported = record[0];
+        newer[0] += 1;
         let newer = decode(&newer.into());
-        assert_eq!(newer, Err(CodecError::Newer { found: 2, supported: 1 }), "{name}");
+        let refused = CodecError::Newer { found: supported + 1, supported };
+        assert_eq!(newer, Err(refused), "{name}");
         let longer = Bytes::from([&record[..], &[0]].concat());
         assert!(decode(&longer).is_err(), "{name} with a byte more");
+        self.0.push((name.to_owned(), record));
+    }
+
+    /// Adds what an older program wrote, which is still read, as what it meant.
+    fn add_older<T: PartialEq + std::fmt::Debug>(
+        &mut self,
+        name: &str,
+        value: &T,
+        decode: impl Fn(&Bytes) -> Result<T, CodecError>,
+    ) {
+        let golden = RECORDS.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        let record = unhex(golden.expect("what was once written stays in the file"));
+        assert_eq!(decode(&record).as_ref(), Ok(value), "{name}");
         self.0.push((name.to_owned(), record));
     }
 }
@@ -259,9 +274,16 @@ fn add_state(records: &mut Records) {
         latest_at_ms: 1_700_000_000_123,
         request_count: 99,
         request_floor: 301,
+        window: WindowClock {
+            now_ms: 3_600_000,
+            reading: Some(Reading { term: 5, leader: NodeId::new(3).ok(), at_ms: 1_700_000_000_100 }),
+        },
     };
     records.add("state", &state, encode_state, decode_state);
     records.add("state.empty", &StateRecord::empty(), encode_state, decode_state);
+    let window = WindowClock { now_ms: state.latest_at_ms, reading: None };
+    records.add_older("state.v1", &StateRecord { window, ..state }, decode_state);
+    records.add_older("state.empty.v1", &StateRecord::empty(), decode_state);
     let open = ExtentRecord::empty(1_700_000_000_123);
     records.add("extent.open", &open, encode_extent, decode_extent);
     let sealed = ExtentRecord {
@@ -331,6 +353,7 @@ proptest::proptest! {
         let _ = decode_mark(&record);
         let _ = decode_opens(&record);
         let _ = decode_state(&record);
+        let _ = decode_state(&frame::seal(2, |out| out.raw(&body)));
         let _ = decode_extent(&record);
         let _ = decode_run(&record);
         let _ = decode_outcome(&record);
