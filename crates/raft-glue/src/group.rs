@@ -105,6 +105,9 @@ impl Group {
         store: PartitionStore,
     ) -> Result<Arc<Self>, LoadFault> {
         let fence = shared.new_fence();
+        if let Some(last) = shared.store.owes(id) {
+            fence.owe(store.log().clone(), last);
+        }
         let tail = Arc::new(TailBytes::default());
         let won = Arc::new(Won::new(shared.config.node_id));
         let log = LogStore::new(store.log().clone(), Arc::clone(&tail), Arc::clone(&won));

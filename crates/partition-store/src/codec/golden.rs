@@ -242,10 +242,18 @@ fn add_log_meta(records: &mut Records) {
     records.add("committed", &log_id(8), |id| encode_committed(*id), decode_committed);
     let disk = Uuid::from_u128(0x0a0b_0c0d);
     let placement = Some(Placement { disk, created_with: vec![member(2), member(1)] });
-    let present = ManifestRecord { revision: 3, placement };
+    let present = ManifestRecord { revision: 3, placement, promised: None };
     records.add("manifest", &present, encode_manifest, decode_manifest);
-    let deleted = ManifestRecord { revision: 4, placement: None };
+    let vote = Some(Vote { committed: false, ..vote });
+    let promised = Some(Promised { vote, last: Some(log_id(300)) });
+    let deleted = ManifestRecord { revision: 4, placement: None, promised };
     records.add("manifest.deleted", &deleted, encode_manifest, decode_manifest);
+    let promised = Some(Promised { vote: None, last: None });
+    let deleted = ManifestRecord { promised, ..deleted };
+    records.add("manifest.deleted_new", &deleted, encode_manifest, decode_manifest);
+    records.add_older("manifest.v1", &present, decode_manifest);
+    let deleted = ManifestRecord { promised: None, ..deleted };
+    records.add_older("manifest.deleted.v1", &deleted, decode_manifest);
     let mark = MarkRecord { sequence: 1 << 40, wal_number: 12, wal_len: 1 << 20 };
     records.add("mark", &mark, encode_mark, decode_mark);
     records.add("opens", &300, |opens| encode_opens(*opens), decode_opens);
@@ -342,6 +350,7 @@ proptest::proptest! {
     #[test]
     fn decoding_never_panics(body: Vec<u8>) {
         let record = frame::seal(1, |out| out.raw(&body));
+        let newer = frame::seal(2, |out| out.raw(&body));
         let _ = decode_entry(record.clone());
         let _ = decode_entry(body.into());
         let _ = decode_membership(record.clone());
@@ -349,11 +358,12 @@ proptest::proptest! {
         let _ = decode_bounds(&record);
         let _ = decode_committed(&record);
         let _ = decode_manifest(&record);
+        let _ = decode_manifest(&newer);
         let _ = decode_node(&record);
         let _ = decode_mark(&record);
         let _ = decode_opens(&record);
         let _ = decode_state(&record);
-        let _ = decode_state(&frame::seal(2, |out| out.raw(&body)));
+        let _ = decode_state(&newer);
         let _ = decode_extent(&record);
         let _ = decode_run(&record);
         let _ = decode_outcome(&record);
