@@ -72,7 +72,11 @@ mod tests {
 
     /// Looks once a minute at a clock whose reading is given for each minute, and
     /// checks that nothing of the last fifteen minutes counts as abandoned.
-    fn look(minutes: u64, term: impl Fn(u64) -> u64, shows: impl Fn(u64) -> u64) -> Vec<Option<u64>> {
+    fn look(
+        minutes: u64,
+        term: impl Fn(u64) -> u64,
+        shows: impl Fn(u64) -> u64,
+    ) -> Vec<Option<u64>> {
         let (mut abandoned, began) = (Abandoned::default(), Instant::now());
         let id = PartitionId::new(1).unwrap();
         let one = |minute| {

@@ -284,7 +284,11 @@ fn add_state(records: &mut Records) {
         request_floor: 301,
         window: WindowClock {
             now_ms: 3_600_000,
-            reading: Some(Reading { term: 5, leader: NodeId::new(3).ok(), at_ms: 1_700_000_000_100 }),
+            reading: Some(Reading {
+                term: 5,
+                leader: NodeId::new(3).ok(),
+                at_ms: 1_700_000_000_100,
+            }),
         },
     };
     records.add("state", &state, encode_state, decode_state);

@@ -118,8 +118,7 @@ mod tests {
     fn passes_only_an_open_fence() {
         for bits in 0..16_u8 {
             let on = |bit: u8| bits & (1 << bit) > 0;
-            let fence =
-                Fence { open: on(0), draining: on(1), quarantined: on(2), owing: on(3) };
+            let fence = Fence { open: on(0), draining: on(1), quarantined: on(2), owing: on(3) };
             assert_eq!(fence.may_lead(), bits == 1, "{fence:?}");
             assert_eq!(fence.pass().is_free(), bits == 1, "{fence:?}");
             assert_eq!(fence.pass() == Pass::Leaked, !fence.open, "{fence:?}");

@@ -4,13 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use partition_types::{Member, NodeId, PartitionId, Reason, Vote};
-use raft_glue::{
-    AppendReply, CreateError, MembershipError, ProposeError, RaftReply, RaftRequest,
-};
+use raft_glue::{AppendReply, CreateError, MembershipError, ProposeError, RaftReply, RaftRequest};
 
-use crate::cluster::{
-    Cluster, ELECTION, HEARTBEAT, eventually, node, partition, read, write,
-};
+use crate::cluster::{Cluster, ELECTION, HEARTBEAT, eventually, node, partition, read, write};
 
 fn map(cluster: &Cluster, ids: &[u64]) -> BTreeMap<NodeId, Member> {
     cluster.members(ids).into_iter().collect()

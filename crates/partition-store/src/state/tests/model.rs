@@ -19,7 +19,9 @@ use crate::engine::memory::MemoryEngine;
 use crate::engine::{Engine, Table};
 use crate::state::machine::Machine;
 use crate::state::{View, Visibility, read, sum};
-use crate::testing::{bytes, check_state, command, delete, entry, extent, led_by, partition, request};
+use crate::testing::{
+    bytes, check_state, command, delete, entry, extent, led_by, partition, request,
+};
 
 /// The machine under test, its log, and what its log once led to.
 struct Subject {

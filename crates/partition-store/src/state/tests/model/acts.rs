@@ -46,7 +46,11 @@ pub(super) enum Act {
 pub(super) enum Step {
     Blank,
     /// So much later than the one before, in true time.
-    Command { act: Act, request: Option<u8>, later_ms: u64 },
+    Command {
+        act: Act,
+        request: Option<u8>,
+        later_ms: u64,
+    },
     /// Another node leads, or the same one in another term.
     Lead(u64),
     /// The leader's clock is set, by so much ahead of the true time or behind it.
@@ -103,8 +107,7 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
 }
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
-    let later_ms =
-        prop_oneof![16 => 0..50u64, 8 => 30_000..90_000u64, 1 => Just(11 * 60 * 1000)];
+    let later_ms = prop_oneof![16 => 0..50u64, 8 => 30_000..90_000u64, 1 => Just(11 * 60 * 1000)];
     let off_ms = || prop::sample::select(vec![0, 3_600_000, -3_600_000, 90_000, -500, 10 * DAY_MS]);
     prop_oneof![
         1 => (1..=3u64).prop_map(Step::Lead),

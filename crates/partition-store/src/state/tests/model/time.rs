@@ -64,7 +64,8 @@ impl Time {
     pub(super) fn pass(&mut self, later_ms: u64) -> u64 {
         self.true_ms += later_ms;
         let off_ms = self.off_ms.get(&self.leader).copied().unwrap_or(0);
-        let shown_ms = self.true_ms.checked_add_signed(off_ms).expect("clocks are not that far off");
+        let shown_ms =
+            self.true_ms.checked_add_signed(off_ms).expect("clocks are not that far off");
         self.shown.push(shown_ms);
         shown_ms
     }
