@@ -25,7 +25,7 @@ pub(crate) use log::{
     Bounds, decode_bounds, decode_committed, decode_vote, encode_bounds, encode_committed,
     encode_vote,
 };
-pub(crate) use manifest::{ManifestRecord, Placement, decode_manifest, encode_manifest};
+pub(crate) use manifest::{ManifestRecord, Placement, Promised, decode_manifest, encode_manifest};
 #[cfg(feature = "rocksdb")]
 pub(crate) use mark::{MARK_LEN, MarkRecord, decode_mark, decode_opens, encode_mark, encode_opens};
 pub use member::{decode_membership, encode_membership};

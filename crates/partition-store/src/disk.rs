@@ -10,11 +10,11 @@ use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use partition_types::PartitionId;
+use partition_types::{PartitionId, Vote};
 use uuid::Uuid;
 
 use crate::blocking::Pools;
-use crate::codec::{self, Bounds};
+use crate::codec::{self, Bounds, Promised};
 use crate::engine::{Batch, Durability, Engine, EngineError, Read, Table};
 use crate::error::LoadError;
 use crate::keys;
@@ -105,6 +105,21 @@ impl Disk {
             }
         }
         Ok(start)
+    }
+
+    /// What a replica that is in use no more has promised, by its vote and its log;
+    /// `None` when they cannot be read.
+    pub(crate) fn promised(&self, id: PartitionId) -> Option<Promised> {
+        let start = match read_start(self.raft.as_ref(), id) {
+            Ok(start) => start,
+            Err(error) => {
+                tracing::warn!(partition_id = %id, %error, "deleted without its promises");
+                return None;
+            }
+        };
+        let vote = start.vote.map(|vote| Vote { committed: false, ..vote });
+        let last = start.bounds.entries.map(|(_, last)| last).or(start.bounds.purged);
+        Some(Promised { vote, last })
     }
 
     /// Adds the deletion of everything that `raft/` has of a partition.

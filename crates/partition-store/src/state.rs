@@ -21,6 +21,7 @@ mod space;
 mod staged;
 mod sum;
 mod view;
+mod window;
 mod work;
 
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub(crate) use record::{ExtentRecord, RequestRecord, RunRecord, StateRecord, Vis
 pub(crate) use space::Space;
 pub use sum::ReplicaSum;
 pub(crate) use view::View;
+pub(crate) use window::{Reading, WindowClock};
 
 use machine::Machine;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use partition_types::{ClusterId, Incarnation, Member, NodeId, PartitionId};
+use partition_types::{ClusterId, Incarnation, LogId, Member, NodeId, PartitionId};
 use tokio::sync::watch;
 
 #[cfg(feature = "rocksdb")]
@@ -201,6 +201,14 @@ impl Store {
     #[must_use]
     pub fn created_with(&self, id: PartitionId) -> Vec<(NodeId, Member)> {
         self.shared.placed.lock().created_with(id)
+    }
+
+    /// The entry that a partition's replica must have before it may vote or lead: an
+    /// earlier replica of the same group on this node acknowledged it and was deleted. A
+    /// voter that was left behind may count this one for that one.
+    #[must_use]
+    pub fn owes(&self, id: PartitionId) -> Option<LogId> {
+        self.shared.placed.lock().owes(id)
     }
 
     /// The disks, in the order of the configuration.

@@ -53,6 +53,12 @@ pub(crate) fn command(index: u64, request_id: Option<RequestId>, at_ms: u64, op:
     entry(index, Payload::Command(Command { request_id, at_ms, op }))
 }
 
+/// The same entry, as another leader would have proposed it in another term.
+pub(crate) fn led_by(term: u64, node: u64, entry: Entry) -> Entry {
+    let log_id = LogId { term, leader: NodeId::new(node).ok(), ..entry.log_id };
+    Entry { log_id, ..entry }
+}
+
 /// Bytes that differ by seed and position.
 pub(crate) fn bytes(seed: u8, len: usize) -> Bytes {
     let skipped = 7 * usize::from(seed);

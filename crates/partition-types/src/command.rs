@@ -11,8 +11,9 @@ use crate::{Crc32c, ExtentId, RequestId};
 pub struct Command {
     /// Known outcomes are returned again instead of being applied again.
     pub request_id: Option<RequestId>,
-    /// The proposer's clock, in milliseconds since the Unix epoch. The state
-    /// machine knows no other clock.
+    /// The proposer's clock, in milliseconds since the Unix epoch: what extents tell of
+    /// their times. The state machine knows no other clock, and measures time only
+    /// between two commands of one leader in one term.
     pub at_ms: u64,
     /// The change.
     pub op: Op,
@@ -86,7 +87,8 @@ pub enum Op {
     },
     /// Drops the staged extents that nothing was written to since.
     ExpireStaged {
-        /// By the proposers' clocks, in milliseconds since the Unix epoch.
+        /// By the clocks of those who proposed the writes, in milliseconds since the Unix
+        /// epoch. Who proposes this must know what those clocks can have shown.
         before_ms: u64,
     },
 }

@@ -8,10 +8,10 @@ use partition_store::{DiskConfig, Recovered, Store, StoreConfig};
 use partition_types::{NodeId, PartitionId};
 use tempfile::TempDir;
 
+use crate::lead::Won;
 use crate::log_store::LogStore;
 use crate::replay::Replay;
 use crate::state_machine::StateMachine;
-use crate::tail::TailBytes;
 use crate::types::TypeConfig;
 
 /// Each build is the same partition of another node: a snapshot of one can be
@@ -38,7 +38,8 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, (Store, TempDir)> for Buil
             (store, partition)
         });
         let (store, partition) = opened.await.unwrap();
-        let log = LogStore::new(partition.log().clone(), Arc::new(TailBytes::default()));
+        let (tail, won) = (Arc::default(), Arc::new(Won::new(NodeId::new(1).unwrap())));
+        let log = LogStore::new(partition.log().clone(), tail, won);
         let (replay, _applied) = Replay::new(partition, &Recovered::default());
         replay.run(|| ()).await.unwrap();
         let machine = StateMachine::new(Arc::new(replay), Recovered::default());

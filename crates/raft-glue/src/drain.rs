@@ -49,13 +49,14 @@ impl PartitionHost {
         self.set_draining(true);
         let mut outcome = DrainOutcome { before: self.led().len(), ..DrainOutcome::default() };
         for _ in 0..ROUNDS_MAX {
+            self.see_winners_lead().await;
             let led = self.led();
             if led.is_empty() {
                 if !protocol::drain_goes_on(0, self.candidates()) {
                     break;
                 }
                 // The last grants of a campaign from before may be on their way
-                // through openraft.
+                // through openraft; from then on it is won, and waited for above.
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
@@ -104,6 +105,19 @@ impl PartitionHost {
         for group in self.shared.all() {
             group.fence.set_draining(draining);
         }
+    }
+
+    /// Waits until what this node has won is led, and can be handed over. That takes as
+    /// long as the disk does for a vote; a disk that takes longer than the longest
+    /// election does not keep the node up.
+    async fn see_winners_lead(&self) {
+        let wins = || self.shared.all().iter().any(|group| group.is_winning());
+        let led = async {
+            while wins() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let _ = tokio::time::timeout(self.shared.config.election_timeout.1, led).await;
     }
 
     fn candidates(&self) -> usize {

@@ -12,13 +12,15 @@
 //! openraft leads in a group of one voter without a vote request, so the last
 //! line alone would not do; it is there to show that a path above it leaks.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use partition_store::PartitionLog;
+use partition_types::{LogId, PartitionId};
 use startup_gate::CampaignRight;
 
 use crate::metric::Suppressed;
 use crate::protocol::{self, Pass};
-use partition_types::PartitionId;
 
 pub(crate) use crate::protocol::Path;
 
@@ -30,6 +32,8 @@ pub(crate) struct Fence {
     draining: AtomicBool,
     /// The replica is bad, for good.
     quarantined: AtomicBool,
+    /// Its log, and the entry that it must reach before it has a voice.
+    owes: OnceLock<(PartitionLog, LogId)>,
     suppressed: Suppressed,
 }
 
@@ -39,6 +43,7 @@ impl Fence {
             open: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             quarantined: AtomicBool::new(false),
+            owes: OnceLock::new(),
             suppressed,
         }
     }
@@ -62,12 +67,25 @@ impl Fence {
         self.quarantined.store(true, Ordering::Release);
     }
 
+    /// The replica has no voice before its log reaches `last`.
+    pub(crate) fn owe(&self, log: PartitionLog, last: LogId) {
+        let _ = self.owes.set((log, last));
+    }
+
+    /// Whether it has less than a replica before it acknowledged. A log that ends with
+    /// that entry or a later one has all of it that was committed: whoever wrote its end
+    /// was elected by voters that kept their promises.
+    pub(crate) fn is_owing(&self) -> bool {
+        self.owes.get().is_some_and(|(log, last)| log.bounds().last.is_none_or(|end| end < *last))
+    }
+
     /// The fence as it is now, to be asked.
     pub(crate) fn state(&self) -> protocol::Fence {
         protocol::Fence {
             open: self.is_open(),
             draining: self.draining.load(Ordering::Acquire),
             quarantined: self.quarantined.load(Ordering::Acquire),
+            owing: self.is_owing(),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::contact::{Contact, Heard};
 use crate::convert::{from_raft_log_id, from_raft_membership, from_raft_node};
 use crate::driver::Timer;
 use crate::fence::Fence;
-use crate::lead::Lead;
+use crate::lead::{Lead, Won};
 use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::removed::Hold;
@@ -67,6 +67,7 @@ pub(crate) struct Body {
     /// One past the last applied index.
     pub(crate) applied_next: watch::Receiver<u64>,
     pub(crate) tail: Arc<TailBytes>,
+    pub(crate) won: Arc<Won>,
     /// Gone when its Raft is: openraft owns it.
     replay: Weak<Replay>,
 }
@@ -109,8 +110,12 @@ impl Group {
         store: PartitionStore,
     ) -> Result<Arc<Self>, LoadFault> {
         let fence = shared.new_fence();
+        if let Some(last) = shared.store.owes(id) {
+            fence.owe(store.log().clone(), last);
+        }
         let tail = Arc::new(TailBytes::default());
-        let log = LogStore::new(store.log().clone(), Arc::clone(&tail));
+        let won = Arc::new(Won::new(shared.config.node_id));
+        let log = LogStore::new(store.log().clone(), Arc::clone(&tail), Arc::clone(&won));
         let recovered = store.recovered().await.map_err(|error| LoadFault::of_io(id, &error))?;
         let (replay, applied_next) = Replay::new(store.clone(), &recovered);
         let replay = Arc::new(replay);
@@ -131,7 +136,7 @@ impl Group {
         let raft = Raft::build(node_id, config, network, log, machine)
             .await
             .map_err(|error| LoadFault::Failed { id, what: error.to_string() })?;
-        let body = Body { store, raft, applied_next, tail, replay: weak };
+        let body = Body { store, raft, applied_next, tail, won, replay: weak };
         let mut group = Self::new(shared, id, created_with, Some(body), fence);
         group.leader_gone = leader_gone;
         let group = Arc::new(group);
@@ -236,6 +241,12 @@ impl Group {
             committed: server.vote.committed,
             membership_index: server.membership_config.log_id().map(|id| id.index),
         })
+    }
+
+    /// Whether it leads as soon as its vote is on the disk: its election is won.
+    pub(crate) fn is_winning(&self) -> bool {
+        let Some((body, view)) = self.running().zip(self.view()) else { return false };
+        !view.leads() && !view.committed && view.term == body.won.term()
     }
 
     /// Who leads, by live knowledge: this node's own state, or what was heard.

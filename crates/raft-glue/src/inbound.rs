@@ -189,16 +189,21 @@ impl Group {
         Err(refusal(Reason::PartitionNotFound, format!("partition {id} is being deleted")))
     }
 
-    /// A replica that joins a living group has no voice before it was told anything.
-    /// It may stand where a member was removed that a voter left behind still counts
-    /// on; that member had what the group acknowledged, and this one does not.
+    /// A replica that joins a living group has no voice before it was told anything, and
+    /// one that joins where another was deleted, not before it has all that that one had.
+    ///
+    /// It may stand where a member was removed that a voter left behind still counts on;
+    /// that member had what the group acknowledged, and this one does not. What the
+    /// deleted one had promised is in the manifest: with its vote kept, and silent until
+    /// it has its log, this one is that voter, come back. A node that lost its memory of
+    /// it has another incarnation, and nobody takes it for the member.
     fn may_vote(&self) -> Result<(), Refusal> {
         let has_log =
             self.body.as_ref().is_some_and(|body| body.store.log().bounds().last.is_some());
-        if has_log || !self.created_with.is_empty() {
+        if (has_log || !self.created_with.is_empty()) && !self.fence.is_owing() {
             return Ok(());
         }
-        let message = format!("partition {} was told nothing by its group yet", self.id);
+        let message = format!("partition {} was not told enough by its group yet", self.id);
         Err(refusal(Reason::Starting, message))
     }
 

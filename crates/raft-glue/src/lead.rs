@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::metric::Metrics;
 use crate::protocol::Leadership;
+use partition_types::{NodeId, Vote};
 
 /// The node's count of leaderships and of unserved time.
 pub(crate) struct Leads {
@@ -20,6 +21,34 @@ pub(crate) struct Leads {
 /// One group's part of it.
 #[derive(Default)]
 pub(crate) struct Lead(Mutex<State>);
+
+/// The last term whose election a replica won, from the moment at which openraft knows.
+///
+/// What openraft tells of its role says so only after the vote, committed by then, is on
+/// the disk, and that may be slow. Until then the replica looks like a candidate, but
+/// nothing can keep it from leading any more.
+pub(crate) struct Won {
+    me: NodeId,
+    term: AtomicU64,
+}
+
+impl Won {
+    pub(crate) fn new(me: NodeId) -> Self {
+        Self { me, term: AtomicU64::new(0) }
+    }
+
+    /// A vote is about to be stored.
+    pub(crate) fn stores(&self, vote: Vote) {
+        if vote.committed && vote.voted_for == Some(self.me) {
+            self.term.store(vote.term, Ordering::Release);
+        }
+    }
+
+    /// The term of the last election won; 0: none in this life.
+    pub(crate) fn term(&self) -> u64 {
+        self.term.load(Ordering::Acquire)
+    }
+}
 
 #[derive(Default)]
 struct State {

@@ -15,6 +15,7 @@ mod status;
 mod transport;
 mod wanted;
 
+mod abandoned;
 mod balance;
 mod drain;
 mod driver;

@@ -17,6 +17,7 @@ use partition_store::PartitionLog;
 use crate::convert::{
     from_raft_entry, from_raft_log_id, from_raft_vote, to_raft_entry, to_raft_log_id, to_raft_vote,
 };
+use crate::lead::Won;
 use crate::tail::TailBytes;
 use crate::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
 
@@ -28,11 +29,12 @@ const READ_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct LogStore {
     log: PartitionLog,
     tail: Arc<TailBytes>,
+    won: Arc<Won>,
 }
 
 impl LogStore {
-    pub(crate) fn new(log: PartitionLog, tail: Arc<TailBytes>) -> Self {
-        Self { log, tail }
+    pub(crate) fn new(log: PartitionLog, tail: Arc<TailBytes>, won: Arc<Won>) -> Self {
+        Self { log, tail, won }
     }
 
     /// The part of `range` that the log may contain.
@@ -130,7 +132,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
-        self.log.save_vote(from_raft_vote(*vote)).await
+        let vote = from_raft_vote(*vote);
+        self.won.stores(vote);
+        self.log.save_vote(vote).await
     }
 
     /// Not durable by itself: it goes to disk with the next synced write. What

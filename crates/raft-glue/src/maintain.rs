@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use partition_types::{Command, Op};
+use tokio::time::Instant;
 
+use crate::abandoned::Abandoned;
 use crate::group::{Body, Group};
 use crate::shared::Shared;
 use crate::{Partition, balance, driver, removed, sleep};
@@ -13,8 +15,6 @@ use crate::{Partition, balance, driver, removed, sleep};
 /// Between two looks at staged extents and at the apply lag.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const LAG_EVERY: Duration = Duration::from_secs(1);
-/// An upload that wrote nothing for this long is abandoned.
-const STAGED_IDLE: Duration = Duration::from_secs(15 * 60);
 /// About this much of all logs stays for followers that were away, shared
 /// evenly by the groups, within the bounds below.
 const KEEP_BYTES: u64 = 512 << 20;
@@ -89,16 +89,22 @@ impl Group {
 
 /// Proposes the end of abandoned uploads in the groups that this node leads.
 async fn sweep_staged(shared: Arc<Shared>) {
+    let mut abandoned = Abandoned::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
             () = shared.cancel.cancelled() => return,
         }
-        let Some(before_ms) = now_ms().checked_sub(ms(STAGED_IDLE)) else { continue };
         for group in shared.all() {
             let staged =
                 group.body.as_ref().map_or(0, |body| body.store.state().usage().staged_count);
-            if staged > 0 && group.view().is_some_and(|view| view.leads()) {
+            let view = group.view().filter(|view| staged > 0 && view.leads());
+            let Some(view) = view else {
+                abandoned.forget(group.id);
+                continue;
+            };
+            let now = (Instant::now(), now_ms());
+            if let Some(before_ms) = abandoned.look(group.id, view.term, now, SWEEP_EVERY) {
                 expire_staged(group, before_ms).await;
             }
         }
@@ -138,6 +144,6 @@ fn now_ms() -> u64 {
     since.map_or(0, ms)
 }
 
-fn ms(time: Duration) -> u64 {
+pub(crate) fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -102,6 +102,13 @@ impl Partition {
         self.group.is_asleep()
     }
 
+    /// Whether this replica has won an election and leads as soon as its vote is on the
+    /// disk: it cannot be kept from that.
+    #[must_use]
+    pub fn is_winning(&self) -> bool {
+        self.group.is_winning()
+    }
+
     /// Whether this replica leads, or believes so.
     #[must_use]
     pub fn is_leader(&self) -> bool {

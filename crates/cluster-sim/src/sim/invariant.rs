@@ -41,6 +41,8 @@ pub(crate) struct NodeScene {
     pub(crate) replicas: Vec<Partition>,
     /// Those of them that lead.
     pub(crate) leads: Vec<PartitionId>,
+    /// Those that have won an election and store the vote for it.
+    pub(crate) wins: Vec<PartitionId>,
 }
 
 impl NodeScene {
@@ -48,8 +50,10 @@ impl NodeScene {
         let replicas = live.host.list();
         let leads = replicas.iter().filter(|replica| replica.is_leader());
         let leads = leads.map(Partition::id).collect();
+        let wins = replicas.iter().filter(|replica| replica.is_winning());
+        let wins = wins.map(Partition::id).collect();
         let (stage, draining) = (live.gate.stage(), live.host.is_draining());
-        Self { id, live, stage, draining, replicas, leads }
+        Self { id, live, stage, draining, replicas, leads, wins }
     }
 
     pub(crate) fn replica(&self, id: PartitionId) -> Option<&Partition> {

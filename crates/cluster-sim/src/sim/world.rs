@@ -117,9 +117,8 @@ impl World {
         let mut chance = Chance::new(seed, "world");
         let nodes: Vec<_> = (1..=nodes).map(id).collect();
         let disks = nodes.iter().map(|id| (*id, MemoryDisk::new(chance.draw()))).collect();
-        // Up to five minutes: repeats are known for ten minutes of the clock that is
-        // furthest ahead, so clocks must not be further apart than that.
-        let skew_ms = nodes.iter().map(|id| (*id, chance.below(300_000))).collect();
+        // Up to an hour, so further apart than repeats are known.
+        let skew_ms = nodes.iter().map(|id| (*id, chance.below(3_600_000))).collect();
         // At least a heartbeat interval. Other clocks of sleep follow from those.
         let hibernate_ms = *Chance::new(seed, "sleep").pick(&[0, 150, 250, 400, 800]);
         let loss = *chance.pick(&[0, 0, 5, 30]);

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::keys;
-use crate::state::{ExtentRecord, RequestRecord, RunRecord, StateRecord};
+use crate::state::{ExtentRecord, Reading, RequestRecord, RunRecord, StateRecord, WindowClock};
 
 const KEYS: &str = include_str!("../../tests/golden/keys.txt");
 const RECORDS: &str = include_str!("../../tests/golden/records.txt");
@@ -155,11 +155,26 @@ impl Records {
             assert!(decode(&bytes.into()).is_err(), "{name} with byte {at} changed");
         }
         let mut newer = record.to_vec();
-        newer[0] = 2;
+        let supported = record[0];
+        newer[0] += 1;
         let newer = decode(&newer.into());
-        assert_eq!(newer, Err(CodecError::Newer { found: 2, supported: 1 }), "{name}");
+        let refused = CodecError::Newer { found: supported + 1, supported };
+        assert_eq!(newer, Err(refused), "{name}");
         let longer = Bytes::from([&record[..], &[0]].concat());
         assert!(decode(&longer).is_err(), "{name} with a byte more");
+        self.0.push((name.to_owned(), record));
+    }
+
+    /// Adds what an older program wrote, which is still read, as what it meant.
+    fn add_older<T: PartialEq + std::fmt::Debug>(
+        &mut self,
+        name: &str,
+        value: &T,
+        decode: impl Fn(&Bytes) -> Result<T, CodecError>,
+    ) {
+        let golden = RECORDS.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        let record = unhex(golden.expect("what was once written stays in the file"));
+        assert_eq!(decode(&record).as_ref(), Ok(value), "{name}");
         self.0.push((name.to_owned(), record));
     }
 }
@@ -227,10 +242,18 @@ fn add_log_meta(records: &mut Records) {
     records.add("committed", &log_id(8), |id| encode_committed(*id), decode_committed);
     let disk = Uuid::from_u128(0x0a0b_0c0d);
     let placement = Some(Placement { disk, created_with: vec![member(2), member(1)] });
-    let present = ManifestRecord { revision: 3, placement };
+    let present = ManifestRecord { revision: 3, placement, promised: None };
     records.add("manifest", &present, encode_manifest, decode_manifest);
-    let deleted = ManifestRecord { revision: 4, placement: None };
+    let vote = Some(Vote { committed: false, ..vote });
+    let promised = Some(Promised { vote, last: Some(log_id(300)) });
+    let deleted = ManifestRecord { revision: 4, placement: None, promised };
     records.add("manifest.deleted", &deleted, encode_manifest, decode_manifest);
+    let promised = Some(Promised { vote: None, last: None });
+    let deleted = ManifestRecord { promised, ..deleted };
+    records.add("manifest.deleted_new", &deleted, encode_manifest, decode_manifest);
+    records.add_older("manifest.v1", &present, decode_manifest);
+    let deleted = ManifestRecord { promised: None, ..deleted };
+    records.add_older("manifest.deleted.v1", &deleted, decode_manifest);
     let mark = MarkRecord { sequence: 1 << 40, wal_number: 12, wal_len: 1 << 20 };
     records.add("mark", &mark, encode_mark, decode_mark);
     records.add("opens", &300, |opens| encode_opens(*opens), decode_opens);
@@ -259,9 +282,20 @@ fn add_state(records: &mut Records) {
         latest_at_ms: 1_700_000_000_123,
         request_count: 99,
         request_floor: 301,
+        window: WindowClock {
+            now_ms: 3_600_000,
+            reading: Some(Reading {
+                term: 5,
+                leader: NodeId::new(3).ok(),
+                at_ms: 1_700_000_000_100,
+            }),
+        },
     };
     records.add("state", &state, encode_state, decode_state);
     records.add("state.empty", &StateRecord::empty(), encode_state, decode_state);
+    let window = WindowClock { now_ms: state.latest_at_ms, reading: None };
+    records.add_older("state.v1", &StateRecord { window, ..state }, decode_state);
+    records.add_older("state.empty.v1", &StateRecord::empty(), decode_state);
     let open = ExtentRecord::empty(1_700_000_000_123);
     records.add("extent.open", &open, encode_extent, decode_extent);
     let sealed = ExtentRecord {
@@ -320,6 +354,7 @@ proptest::proptest! {
     #[test]
     fn decoding_never_panics(body: Vec<u8>) {
         let record = frame::seal(1, |out| out.raw(&body));
+        let newer = frame::seal(2, |out| out.raw(&body));
         let _ = decode_entry(record.clone());
         let _ = decode_entry(body.into());
         let _ = decode_membership(record.clone());
@@ -327,10 +362,12 @@ proptest::proptest! {
         let _ = decode_bounds(&record);
         let _ = decode_committed(&record);
         let _ = decode_manifest(&record);
+        let _ = decode_manifest(&newer);
         let _ = decode_node(&record);
         let _ = decode_mark(&record);
         let _ = decode_opens(&record);
         let _ = decode_state(&record);
+        let _ = decode_state(&newer);
         let _ = decode_extent(&record);
         let _ = decode_run(&record);
         let _ = decode_outcome(&record);

@@ -2,16 +2,19 @@
 //! outcomes, and the pointer to the current generation.
 
 use bytes::Bytes;
-use partition_types::{Crc32c, Deleted, ExtentId, Outcome, Rejection, RequestId};
+use partition_types::{Crc32c, Deleted, ExtentId, NodeId, Outcome, Rejection, RequestId};
 
 use super::member::{read_membership, write_membership};
 use super::{CodecError, Reader, Writer, frame};
-use crate::state::{ExtentRecord, RequestRecord, RunRecord, StateRecord};
+use crate::state::{ExtentRecord, Reading, RequestRecord, RunRecord, StateRecord, WindowClock};
 
 #[cfg(test)]
 mod tests;
 
 const VERSION: u8 = 1;
+/// Version 1 had no clock of the window; its requests were stamped with the largest
+/// time of any command, so that is what the clock showed.
+const STATE_VERSION: u8 = 2;
 
 const NOTHING: u8 = 0;
 const CREATED: u8 = 1;
@@ -26,7 +29,7 @@ const TOO_LARGE: u8 = 19;
 const STAGED_MISMATCH: u8 = 20;
 
 pub(crate) fn encode_state(state: &StateRecord) -> Bytes {
-    frame::seal(VERSION, |out| {
+    frame::seal(STATE_VERSION, |out| {
         out.option(state.applied, Writer::log_id);
         out.option(state.membership_log_id, Writer::log_id);
         write_membership(out, &state.membership);
@@ -37,12 +40,19 @@ pub(crate) fn encode_state(state: &StateRecord) -> Bytes {
         out.varint(state.latest_at_ms);
         out.varint(state.request_count);
         out.varint(state.request_floor);
+        out.varint(state.window.now_ms);
+        out.option(state.window.reading, |out, reading| {
+            out.varint(reading.term);
+            // Node ids begin at 1.
+            out.varint(reading.leader.map_or(0, NodeId::get));
+            out.varint(reading.at_ms);
+        });
     })
 }
 
 pub(crate) fn decode_state(record: &Bytes) -> Result<StateRecord, CodecError> {
-    frame::open(record, VERSION, |_, body| {
-        Ok(StateRecord {
+    frame::open(record, STATE_VERSION, |version, body| {
+        let mut state = StateRecord {
             applied: body.option(Reader::log_id)?,
             membership_log_id: body.option(Reader::log_id)?,
             membership: read_membership(body)?,
@@ -56,7 +66,21 @@ pub(crate) fn decode_state(record: &Bytes) -> Result<StateRecord, CodecError> {
             latest_at_ms: body.varint()?,
             request_count: body.varint()?,
             request_floor: body.varint()?,
-        })
+            window: WindowClock::default(),
+        };
+        state.window = match version {
+            1 => WindowClock { now_ms: state.latest_at_ms, reading: None },
+            _ => WindowClock { now_ms: body.varint()?, reading: body.option(read_reading)? },
+        };
+        Ok(state)
+    })
+}
+
+fn read_reading(body: &mut Reader) -> Result<Reading, CodecError> {
+    Ok(Reading {
+        term: body.varint()?,
+        leader: NodeId::new(body.varint()?).ok(),
+        at_ms: body.varint()?,
     })
 }
 

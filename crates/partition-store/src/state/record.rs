@@ -3,6 +3,8 @@
 
 use partition_types::{Crc32c, ExtentId, ExtentInfo, LogId, Membership, RequestId};
 
+use super::window::WindowClock;
+
 /// The longest chunk: what one write stores under one key at most.
 ///
 /// Long enough that a chunk is one sequential read and one blob, short enough
@@ -31,8 +33,11 @@ pub(crate) struct StateRecord {
     pub(crate) staged_count: u64,
     /// Stored payload of visible and staged extents.
     pub(crate) size_bytes: u64,
-    /// The largest `Command::at_ms` seen: the only clock of the state machine.
+    /// The largest `Command::at_ms` seen: a hint of when it was used last. Decides
+    /// nothing: it is the clock of the proposer that is furthest ahead.
     pub(crate) latest_at_ms: u64,
+    /// What decides when outcomes are forgotten.
+    pub(crate) window: WindowClock,
     /// Remembered outcomes.
     pub(crate) request_count: u64,
     /// No outcome of an entry before this log index is remembered; a scan for
@@ -52,6 +57,7 @@ impl StateRecord {
             staged_count: 0,
             size_bytes: 0,
             latest_at_ms: 0,
+            window: WindowClock::default(),
             request_count: 0,
             request_floor: 0,
         }
@@ -143,6 +149,6 @@ impl RunRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestRecord {
     pub(crate) request_id: RequestId,
-    /// `StateRecord::latest_at_ms` of then.
+    /// What `StateRecord::window` showed then.
     pub(crate) at_ms: u64,
 }

@@ -1,9 +1,14 @@
 //! The request window: outcomes of named requests, kept for a while so that a
 //! repeat is answered instead of applied again.
 //!
-//! Kept for ten minutes of the latest clock of any proposer, and at most a fixed
+//! Kept for at least ten minutes, whatever the clocks of nodes say, and at most a fixed
 //! number a partition. Oldest first by log index, a bounded number a command: what is
 //! forgotten when depends on the log alone.
+//!
+//! The ten minutes are promised as long as the clock of a node, *while it leads*, runs
+//! less than 8 % fast (chrony's limit for a slew) and is set ahead at most four times
+//! in them: 10.8 minutes, and four steps of a minute, are fewer than [`WINDOW_MS`]. How
+//! far it is from the right time, or from the clocks of other nodes, does not matter.
 
 use std::ops::ControlFlow;
 
@@ -16,8 +21,8 @@ use super::work::Work;
 use crate::codec;
 use crate::engine::Table;
 
-/// How long an outcome is kept.
-const WINDOW_MS: u64 = 10 * 60 * 1000;
+/// How long an outcome is kept, by [`WindowClock`](super::WindowClock).
+const WINDOW_MS: u64 = 15 * 60 * 1000;
 
 /// How many outcomes a partition keeps.
 const REQUESTS_MAX: u64 = 100_000;
@@ -49,9 +54,7 @@ impl Oldest {
 impl Work<'_> {
     /// Keeps the outcome of a new request.
     pub(super) fn remember(&mut self, index: u64, request_id: RequestId, outcome: &Outcome) {
-        // Not the proposer's own clock, which may be behind: its requests would
-        // be forgotten at once.
-        let request = RequestRecord { request_id, at_ms: self.state.latest_at_ms };
+        let request = RequestRecord { request_id, at_ms: self.state.window.now_ms };
         let key = self.space.outcome(&request_id);
         self.overlay.put(Table::StateMeta, key, codec::encode_outcome(outcome));
         let key = self.space.request(index);
@@ -67,7 +70,7 @@ impl Work<'_> {
     pub(super) fn forget_requests(&mut self) -> Result<(), StateError> {
         for _ in 0..FORGOTTEN_MAX {
             let Some(Oldest { index, request }) = self.oldest else { break };
-            let is_expired = request.at_ms.saturating_add(WINDOW_MS) < self.state.latest_at_ms;
+            let is_expired = request.at_ms.saturating_add(WINDOW_MS) < self.state.window.now_ms;
             if !is_expired && self.state.request_count <= REQUESTS_MAX {
                 break;
             }

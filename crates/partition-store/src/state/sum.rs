@@ -9,8 +9,9 @@ use std::ops::ControlFlow;
 use partition_types::{Crc32c, ExtentId};
 
 use super::error::StateError;
-use super::record::{ExtentRecord, Visibility};
+use super::record::{ExtentRecord, RequestRecord, StateRecord, Visibility};
 use super::view::View;
+use super::window::WindowClock;
 use crate::codec;
 
 /// The sum of one replica.
@@ -39,8 +40,11 @@ impl Running {
 pub(crate) fn sum(view: View<'_>) -> Result<ReplicaSum, StateError> {
     let state = view.state()?;
     let mut running = Running(Crc32c::EMPTY);
-    // The whole record counts: applied index, membership, next id, counters.
-    running.add(&codec::encode_state(&state));
+    // The whole record counts: applied index, membership, next id, counters. Only what
+    // the window's clock shows does not: how old each request is by it does.
+    let window_ms = state.window.now_ms;
+    let window = WindowClock { now_ms: 0, ..state.window };
+    running.add(&codec::encode_state(&StateRecord { window, ..state.clone() }));
     for visibility in [Visibility::Visible, Visibility::Staged] {
         view.each_extent(visibility, 0, |id, extent| {
             add_extent(&mut running, view, id, &extent)?;
@@ -49,7 +53,8 @@ pub(crate) fn sum(view: View<'_>) -> Result<ReplicaSum, StateError> {
     }
     view.each_request(0, |index, request| {
         running.add(&index.to_le_bytes());
-        running.add(&codec::encode_request(&request));
+        let at_ms = window_ms.saturating_sub(request.at_ms);
+        running.add(&codec::encode_request(&RequestRecord { at_ms, ..request }));
         if let Some(outcome) = view.outcome(&request.request_id)? {
             running.add(&codec::encode_outcome(&outcome));
         }

@@ -61,6 +61,7 @@ impl<'e> Work<'e> {
 
     fn apply_command(&mut self, entry: &Entry, command: &Command) -> Result<Outcome, StateError> {
         self.state.latest_at_ms = self.state.latest_at_ms.max(command.at_ms);
+        self.state.window.read(entry.log_id, command.at_ms);
         if let Some(request_id) = &command.request_id
             && let Some(known) = self.view().outcome(request_id)?
         {

@@ -4,20 +4,21 @@
 //! - *create*: whatever an earlier partition of that id left in `data/` is deleted
 //!   durably; then one batch deletes what it left in `raft/` and records the new
 //!   one on its disk; then the other disks record it too.
-//! - *delete*: one batch deletes its log and vote and records that it is gone; the
-//!   other disks record it too; then its state is deleted. What a crash leaves of
+//! - *delete*: one batch deletes its log and vote and records that it is gone, and what
+//!   it had promised, which a replica that joins the group here later keeps; the other disks record it too; then its state is deleted. What a crash leaves of
 //!   the state is swept at the next open.
 
 use std::io;
 use std::sync::Arc;
 
-use partition_types::{Member, NodeId, PartitionId};
+use partition_types::{LogId, Member, NodeId, PartitionId};
 
 use super::ManifestEntry;
-use crate::codec::{ManifestRecord, Placement};
+use crate::codec::{self, ManifestRecord, Placement};
 use crate::disk::Disk;
-use crate::engine::Batch;
+use crate::engine::{Batch, Table};
 use crate::error::{OpenError, StoreError};
+use crate::keys;
 use crate::manifest::{self, Manifest};
 
 /// The manifest, and what follows from it.
@@ -74,6 +75,13 @@ impl Placed {
         placement.map_or_else(Vec::new, |placement| placement.created_with.clone())
     }
 
+    /// The entry that a replica must have before it has a voice: the last one of the
+    /// replica that was here before it.
+    pub(super) fn owes(&self, id: PartitionId) -> Option<LogId> {
+        let record = self.manifest.get(id).filter(|record| record.placement.is_some())?;
+        record.promised?.last
+    }
+
     pub(super) fn has(&self, id: PartitionId) -> bool {
         self.manifest.get(id).is_some_and(|record| record.placement.is_some())
     }
@@ -99,11 +107,17 @@ impl Placed {
             })();
             clean.map_err(|source| fault(disk, source))?;
         }
+        // Another group of that id owes nothing of the former one's.
+        let joins = created_with.is_empty();
+        let promised = self.manifest.get(id).and_then(|record| record.promised).filter(|_| joins);
         let placement = Some(Placement { disk: disk.id, created_with });
-        let record = ManifestRecord { revision, placement };
+        let record = ManifestRecord { revision, placement, promised };
         let mut batch = Batch::default();
         if revision > 1 {
             Disk::delete_log(&mut batch, id);
+        }
+        if let Some(vote) = promised.and_then(|promised| promised.vote) {
+            batch.put(Table::LogMeta, keys::vote(id), codec::encode_vote(&vote));
         }
         manifest::put(&mut batch, id, &record);
         disk.writer.write(batch).map_err(|source| fault(disk, source))?;
@@ -123,10 +137,12 @@ impl Placed {
         }
         let home = self.disk_of(id);
         let revision = self.manifest.revision(id) + 1;
-        let record = ManifestRecord { revision, placement: None };
+        let promised = self.manifest.get(id).and_then(|record| record.promised);
+        let mut record = ManifestRecord { revision, placement: None, promised };
         if let Some(nth) = home {
             let disk = &disks[nth];
             retire(disk, id);
+            record.promised = disk.promised(id).map(|own| own.and(promised)).or(promised);
             let mut batch = Batch::default();
             Disk::delete_log(&mut batch, id);
             manifest::put(&mut batch, id, &record);

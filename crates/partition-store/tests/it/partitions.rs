@@ -67,7 +67,7 @@ fn what_is_deleted_never_comes_back() {
         assert_eq!(ids(&store), [1, 3]);
         assert!(matches!(store.load(partition(2)), Err(LoadError::Missing(_))));
         // One of the same id is another one.
-        assert!(store.create(partition(2), vec![]).unwrap());
+        assert!(store.create(partition(2), members()).unwrap());
         let replica = store.load(partition(2)).unwrap();
         assert_eq!((replica.log().vote(), entries(replica.log())), (None, vec![]));
         assert_eq!(replica.state().applied(), None);
@@ -80,6 +80,50 @@ fn what_is_deleted_never_comes_back() {
         assert_eq!((replica.log().vote(), entries(replica.log())), (None, vec![]));
         assert_eq!(replica.state().applied(), None);
         assert_eq!(store.load(partition(1)).unwrap().log().bounds().last.unwrap().index, 3);
+    }
+}
+
+/// What a deleted replica had promised is kept by one that joins its group later, over
+/// restarts and further deletions; not by one that founds another group.
+#[test]
+fn what_was_promised_outlives_its_replica() {
+    let node = Node::new(2);
+    let mut store = node.open();
+    let id = partition(7);
+    store.create(id, members()).unwrap();
+    let replica = store.load(id).unwrap();
+    append(replica.log(), (0..4).map(|index| entry(3, index, 10)).collect());
+    let vote = Vote { term: 5, voted_for: Some(crate::fixture::node(2)), committed: true };
+    wait(replica.log().save_vote(vote)).unwrap();
+    drop(replica);
+    for is_reopened in [false, true] {
+        assert_eq!(store.owes(id), None, "it is the one that promised");
+        assert!(store.delete(id).unwrap());
+        if is_reopened {
+            drop(store);
+            store = node.open();
+        }
+        assert!(store.create(id, vec![]).unwrap());
+        let replica = store.load(id).unwrap();
+        assert_eq!(store.owes(id), Some(log_id(3, 3)));
+        // That it was committed is for the leader of that term to say once more.
+        assert_eq!(replica.log().vote(), Some(Vote { committed: false, ..vote }));
+        assert_eq!(replica.log().bounds().last, None);
+        // It gets less than that, and goes too.
+        append(replica.log(), vec![entry(3, 0, 10)]);
+        drop(replica);
+        assert!(store.delete(id).unwrap());
+        drop(store);
+        store = node.open();
+        assert!(store.create(id, vec![]).unwrap());
+        assert_eq!(store.owes(id), Some(log_id(3, 3)), "reopened: {is_reopened}");
+        store.delete(id).unwrap();
+        assert!(store.create(id, members()).unwrap());
+        assert_eq!(store.owes(id), None);
+        let replica = store.load(id).unwrap();
+        assert_eq!(replica.log().vote(), None, "it is another group");
+        append(replica.log(), (0..4).map(|index| entry(3, index, 10)).collect());
+        wait(replica.log().save_vote(vote)).unwrap();
     }
 }
 

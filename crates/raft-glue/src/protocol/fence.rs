@@ -12,6 +12,9 @@ pub struct Fence {
     pub draining: bool,
     /// The replica is bad, for good.
     pub quarantined: bool,
+    /// It has less than a replica before it on this node acknowledged, which a voter
+    /// that was left behind may take it for.
+    pub owing: bool,
 }
 
 /// A way to become leader.
@@ -52,7 +55,7 @@ impl Path {
 pub enum Pass {
     /// Go on.
     Free,
-    /// Held back, and nobody's fault: the node drains or the replica is bad.
+    /// Held back, and nobody's fault: the node drains, or the replica is bad or behind.
     Held,
     /// Held back, and to be counted: before the right was given, no path should
     /// lead here.
@@ -73,7 +76,7 @@ impl Fence {
     #[must_use]
     #[inline]
     pub fn may_lead(self) -> bool {
-        self.open && !self.draining && !self.quarantined
+        self.open && !self.draining && !self.quarantined && !self.owing
     }
 
     /// Whether an attempt to become leader passes. The same on every path: a
@@ -113,9 +116,9 @@ mod tests {
 
     #[test]
     fn passes_only_an_open_fence() {
-        for bits in 0..8_u8 {
-            let fence =
-                Fence { open: bits & 1 > 0, draining: bits & 2 > 0, quarantined: bits & 4 > 0 };
+        for bits in 0..16_u8 {
+            let on = |bit: u8| bits & (1 << bit) > 0;
+            let fence = Fence { open: on(0), draining: on(1), quarantined: on(2), owing: on(3) };
             assert_eq!(fence.may_lead(), bits == 1, "{fence:?}");
             assert_eq!(fence.pass().is_free(), bits == 1, "{fence:?}");
             assert_eq!(fence.pass() == Pass::Leaked, !fence.open, "{fence:?}");

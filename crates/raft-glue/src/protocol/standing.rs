@@ -86,9 +86,9 @@ mod tests {
 
     #[test]
     fn says_that_it_could_lead_only_where_it_could() {
-        for bits in 0..128_u8 {
-            let on = |bit: u8| bits & (1 << bit) > 0;
-            let fence = Fence { open: on(0), draining: on(1), quarantined: on(2) };
+        for bits in 0..256_u16 {
+            let on = |bit: u16| bits & (1 << bit) > 0;
+            let fence = Fence { open: on(0), draining: on(1), quarantined: on(2), owing: on(7) };
             let standing = Standing {
                 leads: on(3),
                 draining: on(1),

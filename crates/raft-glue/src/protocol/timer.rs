@@ -105,7 +105,7 @@ mod tests {
             votes: on(1),
             alone: on(2),
             asleep: on(3),
-            fence: Fence { open: on(4), draining: on(5), quarantined: on(6) },
+            fence: Fence { open: on(4), draining: on(5), quarantined: on(6), owing: on(10) },
             serving: on(7),
             leader_lives: on(8),
             silent_for: if on(9) { 2 * SECOND } else { SECOND / 2 },
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn campaigns_only_where_the_timer_may_run() {
-        for bits in 0..1024 {
+        for bits in 0..2048 {
             let timed = replica(bits);
             let due = timed.due();
             if matches!(due, Due::Ask | Due::Elect) {

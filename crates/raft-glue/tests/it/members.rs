@@ -1,11 +1,12 @@
 //! Replicas that come and go.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use partition_types::{Member, NodeId, PartitionId, Reason, Vote};
-use raft_glue::{CreateError, MembershipError, ProposeError, RaftReply, RaftRequest};
+use raft_glue::{AppendReply, CreateError, MembershipError, ProposeError, RaftReply, RaftRequest};
 
-use crate::cluster::{Cluster, eventually, node, partition, read, write};
+use crate::cluster::{Cluster, ELECTION, HEARTBEAT, eventually, node, partition, read, write};
 
 fn map(cluster: &Cluster, ids: &[u64]) -> BTreeMap<NodeId, Member> {
     cluster.members(ids).into_iter().collect()
@@ -73,6 +74,58 @@ async fn a_replica_that_was_told_nothing_has_no_vote() {
         // It has more than who asks.
         assert!(matches!(answer, Ok(RaftReply::Vote { granted: false, .. })), "{answer:?}");
     }
+}
+
+/// A replica moves from node 1 to node 4 while node 3 is away, and a write is acknowledged
+/// by those who are there. Then node 1 is to have one again. It was told the beginning
+/// only when the others are gone and node 3 is back, whose members are nodes 1, 2 and 3:
+/// the two must not take themselves for a quorum, or the write would be lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_made_again_has_no_voice_before_it_has_what_it_had() {
+    let mut cluster = Cluster::start(4).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    write(&cluster, id, b"on all of them").await;
+    let last = |cluster: &Cluster, on| cluster.replica(on, id).status().last.unwrap();
+    eventually("equal logs", || async {
+        ([1, 3].iter().all(|on| last(&cluster, *on) == last(&cluster, 2))).then_some(())
+    })
+    .await;
+    let shared = last(&cluster, 3).index;
+    cluster.net.isolate(node(3));
+    let extent = write(&cluster, id, b"acknowledged without node 3").await;
+    assert!(cluster.create_replica(4, id, &[]).await);
+    change(&cluster, id, &[2, 3, 4], &[]).await;
+    assert!(cluster.node(1).host.delete(id).await.unwrap());
+
+    assert!(cluster.create_replica(1, id, &[]).await);
+    let log = cluster.node(2).store.load(id).unwrap().log().clone();
+    let entries = log.entries(0..shared + 1, 1 << 20).await.unwrap();
+    let leader = cluster.await_leader(id, &[2, 4]).await;
+    let term = cluster.replica(leader, id).status().term;
+    let vote = Vote { term, voted_for: Some(node(leader)), committed: true };
+    let committed = entries.last().map(|entry| entry.log_id);
+    let append = RaftRequest::Append { vote, prev: None, entries, committed };
+    let told = cluster.node(1).host.handle(node(leader), id, append).await.unwrap();
+    assert!(matches!(told, RaftReply::Append(AppendReply::Success)), "{told:?}");
+    drop(log);
+
+    cluster.stop(2).await;
+    cluster.stop(4).await;
+    cluster.net.heal();
+    let until = Instant::now() + 6 * ELECTION.1;
+    while Instant::now() < until {
+        for on in [1, 3] {
+            let replica = cluster.replica(on, id);
+            assert!(!replica.is_leader(), "node {on} leads without what was acknowledged");
+        }
+        tokio::time::sleep(HEARTBEAT / 2).await;
+    }
+    assert!(cluster.net.votes_of(node(3)) > 0, "node 3 tried");
+
+    cluster.boot([2, 4]).await;
+    cluster.await_leader(id, &[2, 3, 4]).await;
+    let stored = read(&cluster.replica(3, id), extent).await;
+    assert_eq!(stored, b"acknowledged without node 3");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

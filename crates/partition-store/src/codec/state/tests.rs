@@ -25,8 +25,9 @@ fn check<T: PartialEq + Debug>(
         flipped[bit / 8] ^= 1 << (bit % 8);
         decode(&flipped.into()).expect_err("a bit is flipped");
     }
-    let newer: Bytes = [&[VERSION + 1], &record[1..]].concat().into();
-    let refused = CodecError::Newer { found: VERSION + 1, supported: VERSION };
+    let supported = record[0];
+    let newer: Bytes = [&[supported + 1], &record[1..]].concat().into();
+    let refused = CodecError::Newer { found: supported + 1, supported };
     assert_eq!(decode(&newer), Err(refused));
 }
 
@@ -63,7 +64,16 @@ fn state() {
         latest_at_ms: 4,
         request_count: 5,
         request_floor: 6,
+        window: WindowClock {
+            now_ms: 7,
+            reading: Some(Reading { term: 3, leader: Some(node), at_ms: 1 << 50 }),
+        },
     });
+    let window = WindowClock {
+        now_ms: u64::MAX,
+        reading: Some(Reading { term: 0, leader: None, at_ms: 0 }),
+    };
+    check(StateRecord { window, ..StateRecord::empty() });
 }
 
 #[test]

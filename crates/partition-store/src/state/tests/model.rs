@@ -3,6 +3,7 @@
 
 mod acts;
 mod plain;
+mod time;
 
 use std::sync::Arc;
 
@@ -18,7 +19,9 @@ use crate::engine::memory::MemoryEngine;
 use crate::engine::{Engine, Table};
 use crate::state::machine::Machine;
 use crate::state::{View, Visibility, read, sum};
-use crate::testing::{bytes, check_state, command, delete, entry, extent, partition, request};
+use crate::testing::{
+    bytes, check_state, command, delete, entry, extent, led_by, partition, request,
+};
 
 /// The machine under test, its log, and what its log once led to.
 struct Subject {
@@ -58,9 +61,10 @@ impl Subject {
         let index = self.log.len() as u64;
         match step {
             Step::Blank => self.propose(entry(index, Payload::Blank), Outcome::Nothing),
+            Step::Lead(node) => model.time.lead(*node),
+            Step::SetClock(off_ms) => model.time.set(*off_ms),
             Step::Command { act, request: name, later_ms } => {
-                // Clocks of proposers differ: time goes back a little, too.
-                let at_ms = (model.latest_at_ms + later_ms).saturating_sub(10);
+                let at_ms = model.time.pass(*later_ms);
                 let act = match act {
                     Act::Create | Act::Put(..) | Act::Stage if model.last_id >= IDS => {
                         &Act::Seal(IDS)
@@ -70,7 +74,8 @@ impl Subject {
                 let op = model.op(act);
                 let request_id = name.map(request);
                 let outcome = model.apply(request_id, at_ms, &op);
-                self.propose(command(index, request_id, at_ms, op), outcome);
+                let proposed = command(index, request_id, at_ms, op);
+                self.propose(led_by(model.time.term, model.time.leader, proposed), outcome);
             }
             Step::EndBatch => self.catch_up(),
             Step::Flush => self.engine.flush().expect("memory flushes"),

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 /// How many ids commands choose from, and how many extents are made at most.
 pub(super) const IDS: u64 = 4;
 
+const DAY_MS: i64 = 24 * 3_600_000;
+
 /// How much is written, into an extent whose size is known only then.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Len {
@@ -43,7 +45,16 @@ pub(super) enum Act {
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Blank,
-    Command { act: Act, request: Option<u8>, later_ms: u64 },
+    /// So much later than the one before, in true time.
+    Command {
+        act: Act,
+        request: Option<u8>,
+        later_ms: u64,
+    },
+    /// Another node leads, or the same one in another term.
+    Lead(u64),
+    /// The leader's clock is set, by so much ahead of the true time or behind it.
+    SetClock(i64),
     EndBatch,
     Flush,
     Reopen,
@@ -91,14 +102,17 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
         12 => (id(), place(), any::<u8>(), part())
             .prop_map(|(id, at, seed, len)| Act::StagePart(id, at, seed, len)),
         2 => (id(), any::<bool>()).prop_map(|(id, is_true)| Act::Publish(id, is_true)),
-        1 => (0..2000u64).prop_map(Act::ExpireStaged),
+        1 => (0..300_000u64).prop_map(Act::ExpireStaged),
     ]
 }
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
-    let later_ms = prop_oneof![20 => 0..50u64, 1 => Just(11 * 60 * 1000)];
+    let later_ms = prop_oneof![16 => 0..50u64, 8 => 30_000..90_000u64, 1 => Just(11 * 60 * 1000)];
+    let off_ms = || prop::sample::select(vec![0, 3_600_000, -3_600_000, 90_000, -500, 10 * DAY_MS]);
     prop_oneof![
-        20 => (act(), prop::option::weighted(0.2, 0..12u8), later_ms)
+        1 => (1..=3u64).prop_map(Step::Lead),
+        1 => off_ms().prop_map(Step::SetClock),
+        24 => (act(), prop::option::weighted(0.2, 0..12u8), later_ms)
             .prop_map(|(act, request, later_ms)| Step::Command { act, request, later_ms }),
         1 => Just(Step::Blank),
         6 => Just(Step::EndBatch),

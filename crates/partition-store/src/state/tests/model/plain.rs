@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use partition_types::{Crc32c, Deleted, ExtentId, Op, Outcome, Rejection, RequestId};
 
 use super::acts::{Act, Len, Where};
+use super::time::Time;
 use crate::testing::{append, bytes, delete, extent, publish, put, stage_part, write};
 
 #[derive(Debug, Clone, Default)]
@@ -46,6 +47,7 @@ pub(super) struct Model {
     pub(super) extents: BTreeMap<u64, ModelExtent>,
     pub(super) last_id: u64,
     pub(super) latest_at_ms: u64,
+    pub(super) time: Time,
     pub(super) outcomes: HashMap<RequestId, Outcome>,
     pub(super) order: VecDeque<(RequestId, u64)>,
 }
@@ -103,15 +105,16 @@ impl Model {
             None => {
                 let outcome = self.apply_op(at_ms, op).unwrap_or_else(Outcome::Rejected);
                 if let Some(id) = request_id {
+                    self.time.applies(id);
                     self.outcomes.insert(id, outcome.clone());
-                    self.order.push_back((id, self.latest_at_ms));
+                    self.order.push_back((id, self.time.window_ms()));
                 }
                 outcome
             }
         };
         for _ in 0..16 {
             match self.order.front() {
-                Some((id, at_ms)) if at_ms + 600_000 < self.latest_at_ms => {
+                Some((id, at_ms)) if at_ms + 900_000 < self.time.window_ms() => {
                     self.outcomes.remove(id);
                     self.order.pop_front();
                 }
