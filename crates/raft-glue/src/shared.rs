@@ -133,6 +133,8 @@ fn raft_config(config: &HostConfig) -> openraft::Config {
         // The host decides, by what the store has flushed: see `maintain`.
         snapshot_policy: openraft::SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
+        // Rings for figures that this build does not take, six a group.
+        log_stage_capacity: Some(1),
         ..openraft::Config::default()
     };
     #[cfg(feature = "planted")]

@@ -28,7 +28,7 @@ use crate::{PartitionHost, RaftReply, RaftRequest, protocol};
 const PARALLEL: usize = 64;
 /// Each voter waits so long for those before it.
 const STEP: Duration = Duration::from_millis(100);
-/// Between two rounds of asking.
+/// Between two rounds of asking; after a campaign it is longer, and doubles.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 impl PartitionHost {
@@ -91,18 +91,24 @@ impl Group {
     async fn succeed(&self, gone: NodeId, give_up_after: Duration) {
         let give_up = Instant::now() + give_up_after;
         tokio::time::sleep(STEP * self.rank_without(gone)).await;
+        let mut pause = protocol::CAMPAIGN_PAUSE;
         while self.leader_gone.load(Ordering::Acquire) && Instant::now() < give_up {
             if !protocol::timer_may_run(self.fence.state(), self.shared.leads.is_serving()) {
                 return;
             }
             let Some(body) = self.running() else { return };
+            let mut wait = ASK_AGAIN;
             if self.may_succeed().await {
+                // Votes are on their way, and wait for disks: a campaign in the next term
+                // would void them, and load the disks once more.
+                wait = pause;
+                pause *= 2;
                 tracing::debug!(partition_id = %self.id, "campaign to succeed a leader that is gone");
                 if body.raft.trigger().elect(false).await.is_err() {
                     return;
                 }
             }
-            tokio::time::sleep(ASK_AGAIN).await;
+            tokio::time::sleep(wait).await;
         }
     }
 

@@ -160,7 +160,11 @@ impl Scale<'_> {
         let disturbed = number(now.disturbed_since(&before, &self.world, node));
         self.figure(part, "leaderships lost", lost, self.model.groups / self.model.nodes, ABOUT);
         self.figure(part, "elections", elections, lost, (1.0, 1.1));
-        self.figure(part, "pre-votes", number(seen.calls_of(Kind::PreVote)), 4.0 * lost, AT_MOST);
+        // Of two who are left each asks the other and the one that is gone; where both
+        // have to notice its silence by themselves, the first one asks again.
+        let rounds = if machine_goes_on { 1.0 } else { 2.0 };
+        let most = 4.0 * rounds * lost;
+        self.figure(part, "pre-votes", number(seen.calls_of(Kind::PreVote)), most, AT_MOST);
         self.figure(part, "votes", number(seen.calls_of(Kind::Vote)), 2.0 * lost, (0.5, 1.25));
         let busiest = number(seen.busiest_second());
         let most = calm + STORM_CALLS * lost;
