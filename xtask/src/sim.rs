@@ -6,6 +6,7 @@
 //! a process: what ran before in it would change it.
 
 mod outcome;
+mod scale;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cargo, tool};
 use outcome::{Caught, Outcome, Total};
+use scale::Size;
 
 /// No seed takes so long, however busy the machine is.
 const SEED_TIMEOUT: Duration = Duration::from_secs(120);
@@ -40,7 +42,19 @@ pub(crate) struct Args {
     /// Then plant each known bug, which must be caught within 50 seeds
     #[arg(long)]
     planted: bool,
-    /// Show every event, one seed after the other
+    /// Count what the nodes of a large cluster say, in place of breaking small ones
+    #[arg(long)]
+    scale: bool,
+    /// Its nodes
+    #[arg(long, default_value_t = 50, requires = "scale")]
+    nodes: u64,
+    /// Its partitions, three replicas each
+    #[arg(long, default_value_t = 10_000, requires = "scale")]
+    groups: u64,
+    /// Writes a second while its clients write
+    #[arg(long, default_value_t = 200, requires = "scale")]
+    writes: u64,
+    /// Show every event, one seed after the other; at scale, where it is
     #[arg(long)]
     loud: bool,
     /// End with one JSON object on a line of its own
@@ -51,13 +65,34 @@ pub(crate) struct Args {
 impl Args {
     /// What `cargo xtask test` runs.
     pub(crate) fn for_tests() -> Self {
-        Self { seeds: 100, first: 1, twice: 5, planted: true, loud: false, json: false }
+        Self {
+            seeds: 100,
+            first: 1,
+            twice: 5,
+            planted: true,
+            scale: false,
+            nodes: 0,
+            groups: 0,
+            writes: 0,
+            loud: false,
+            json: false,
+        }
     }
+}
+
+/// A small cluster of those that `--scale` counts, as `cargo xtask test` runs it.
+pub(crate) fn run_reduced_scale() -> Result<()> {
+    eprintln!("xtask: a cluster at scale, reduced");
+    scale::run_reduced(&build()?)
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let began = Instant::now();
     let sim = build()?;
+    if args.scale {
+        let Args { first: seed, nodes, groups, writes, .. } = *args;
+        return scale::run(&sim, Size { seed, nodes, groups, writes }, args.loud, args.json);
+    }
     let seeds: Vec<u64> = (args.first..args.first + args.seeds).collect();
     eprintln!("xtask: {} seeds of the simulated cluster", seeds.len());
     let mut total = Total::default();

@@ -32,12 +32,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     // One name of a test says nothing of seeds.
     if args.filter.is_none() {
-        match sim::run(&sim::Args::for_tests()) {
-            Ok(()) => count.passed += 1,
-            Err(error) => {
-                eprintln!("xtask: {error:#}");
-                count.failed += 1;
-                failures.push("cargo xtask sim --planted".to_owned());
+        let seeds = ("cargo xtask sim --planted", sim::run(&sim::Args::for_tests()));
+        let scale = ("cargo xtask sim --scale, reduced", sim::run_reduced_scale());
+        for (what, ran) in [seeds, scale] {
+            match ran {
+                Ok(()) => count.passed += 1,
+                Err(error) => {
+                    eprintln!("xtask: {error:#}");
+                    count.failed += 1;
+                    failures.push(what.to_owned());
+                }
             }
         }
     }

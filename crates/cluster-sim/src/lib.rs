@@ -5,9 +5,21 @@ pub mod model;
 #[cfg(feature = "sim")]
 pub mod sim;
 
-/// The simulator's judge needs nothing of the simulator: it is tested with
-/// everything else.
+// What needs nothing of the simulator is tested with everything else: its judge, and
+// what it counts and compares at scale.
 #[cfg(all(test, not(feature = "sim")))]
 #[path = "sim/ledger.rs"]
 #[allow(dead_code)]
 mod ledger;
+#[cfg(all(test, not(feature = "sim")))]
+#[path = "sim/scale/model.rs"]
+#[allow(dead_code)]
+mod scale_model;
+#[cfg(all(test, not(feature = "sim")))]
+#[path = "sim/scale/report.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod scale_report;
+#[cfg(all(test, not(feature = "sim")))]
+#[path = "sim/scale/traffic.rs"]
+#[allow(dead_code)]
+mod scale_traffic;

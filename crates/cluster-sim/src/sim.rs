@@ -15,13 +15,16 @@ mod link;
 mod log;
 mod node;
 mod owner;
+mod pace;
 mod peers;
 mod report;
 mod run;
+mod scale;
 mod serve;
 mod wire;
 mod world;
 
 pub use report::{Counts, Report};
 pub use run::{Plan, run};
+pub use scale::{Figure, ScalePlan, ScaleReport, run_scale};
 pub use world::Violation;

@@ -281,6 +281,13 @@ impl Group {
         (config.log_id().map(from_raft_log_id), from_raft_membership(config.membership()))
     }
 
+    pub(crate) fn has_member(&self, id: NodeId) -> bool {
+        let Some(body) = &self.body else { return false };
+        let server = body.raft.server_metrics();
+        let server = server.borrow_watched();
+        server.membership_config.membership().get_node(&id.get()).is_some()
+    }
+
     pub(crate) fn member(&self, id: NodeId) -> Option<Member> {
         if let Some(member) = self.membership().members.remove(&id) {
             return Some(member);

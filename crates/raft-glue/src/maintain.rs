@@ -125,10 +125,17 @@ async fn report_lag(shared: Arc<Shared>) {
             () = tokio::time::sleep(LAG_EVERY) => {}
             () = shared.cancel.cancelled() => return,
         }
-        let lag = shared.all().iter().map(|group| apply_lag(group)).max().unwrap_or(0);
+        let lag = worst_lag(&shared);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         shared.metrics.apply_lag.set(lag as f64);
     }
+}
+
+/// Of all groups: those that sleep have applied everything, and are passed over.
+fn worst_lag(shared: &Shared) -> u64 {
+    let groups = shared.groups.read();
+    let awake = groups.values().filter(|group| !group.is_asleep());
+    awake.map(|group| apply_lag(group)).max().unwrap_or(0)
 }
 
 /// Entries that are committed, as far as is known here, and not applied yet.

@@ -110,9 +110,8 @@ impl Shared {
 
     /// Groups in which `node_id` is a member.
     pub(crate) fn shared_with(&self, node_id: NodeId) -> Vec<Arc<Group>> {
-        let mut groups = self.all();
-        groups.retain(|group| group.membership().members.contains_key(&node_id));
-        groups
+        let groups = self.groups.read();
+        groups.values().filter(|group| group.has_member(node_id)).cloned().collect()
     }
 }
 

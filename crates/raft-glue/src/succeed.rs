@@ -28,7 +28,7 @@ use crate::{PartitionHost, RaftReply, RaftRequest, protocol};
 const PARALLEL: usize = 64;
 /// Each voter waits so long for those before it.
 const STEP: Duration = Duration::from_millis(100);
-/// Between two rounds of asking.
+/// Between two rounds of asking; after a campaign it is longer, and doubles.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What is searched for, and how long.
@@ -114,19 +114,25 @@ impl Group {
         }
         let _search = Search(self);
         tokio::time::sleep(STEP * self.rank_without(gone)).await;
+        let mut pause = protocol::CAMPAIGN_PAUSE;
         while self.leader_gone.load(Ordering::Acquire) && self.searches() {
             if !protocol::timer_may_run(self.fence.state(), self.shared.leads.is_serving()) {
                 return;
             }
             let Some(body) = self.running() else { return };
             let term = self.view().map(|view| view.term);
+            let mut wait = ASK_AGAIN;
             if self.may_succeed().await && self.is_still_orphaned(term) {
+                // Votes are on their way, and wait for disks: a campaign in the next term
+                // would void them, and load the disks once more.
+                wait = pause;
+                pause *= 2;
                 tracing::debug!(partition_id = %self.id, "campaign to succeed a leader that is gone");
                 if body.raft.trigger().elect(false).await.is_err() {
                     return;
                 }
             }
-            tokio::time::sleep(ASK_AGAIN).await;
+            tokio::time::sleep(wait).await;
         }
     }
 

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use cluster_sim::sim::{Plan, run};
+use cluster_sim::sim::{Plan, ScalePlan, run, run_scale};
 use partition_store::planted::{Bug, plant};
 use rand::SeedableRng;
 
@@ -22,6 +22,18 @@ struct Cli {
     /// How long things break, in simulated milliseconds
     #[arg(long, default_value_t = 15_000)]
     faults_ms: u64,
+    /// Count what a large cluster's nodes say, in place of breaking a small one
+    #[arg(long)]
+    scale: bool,
+    /// Its nodes
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(5..))]
+    nodes: u64,
+    /// Its partitions, of three replicas each
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    groups: u64,
+    /// Writes a second while clients write
+    #[arg(long, default_value_t = 200)]
+    writes: u64,
     /// Wake a known bug, which must be caught
     #[arg(long, hide = true)]
     plant: Option<Planted>,
@@ -56,6 +68,9 @@ fn main() -> anyhow::Result<ExitCode> {
         plain.with_env_filter(filter).init();
     }
     let _clocks = mad_turmoil::time::SimClocksGuard::init();
+    if cli.scale {
+        return scale(&cli);
+    }
     let plan = Plan { seed: cli.seed, faults_ms: cli.faults_ms, crashes_min: 5, loud: cli.loud };
     let (report, tail) = run(plan);
     if !report.passed() && !cli.loud {
@@ -65,6 +80,22 @@ fn main() -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string(&report)?);
     } else {
         println!("{}", serde_json::to_string_pretty(&report)?);
+    }
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn scale(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let report = run_scale(ScalePlan {
+        seed: cli.seed,
+        nodes: cli.nodes,
+        groups: cli.groups,
+        writes_per_second: cli.writes,
+        loud: cli.loud,
+    });
+    print!("{}", report.table());
+    report.problems.iter().for_each(|problem| println!("{problem}"));
+    if cli.json {
+        println!("{}", serde_json::to_string(&report)?);
     }
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

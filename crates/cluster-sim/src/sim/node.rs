@@ -16,15 +16,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::link::{Inbound, Link};
+use super::pace::Pace;
 use super::wire::{CLIENT_PORT, Caller, Inbox, PEER_PORT, Parcel};
 use super::world::{Live, Trap, World};
 use super::{owner, peers, serve};
-
-pub(crate) const HEARTBEAT: Duration = Duration::from_millis(150);
-pub(crate) const ELECTION: (Duration, Duration) =
-    (Duration::from_millis(600), Duration::from_millis(1200));
-/// How long a start waits for leaders before it opens without them.
-const ELECT_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// What a life is made of, once its store is open.
 #[derive(Clone)]
@@ -62,22 +57,22 @@ pub(crate) async fn live(world: Arc<World>, id: NodeId) {
 async fn run(world: &Arc<World>, id: NodeId, life: u32) -> Result<(), String> {
     let host_of_gate = Arc::new(OnceLock::<PartitionHost>::new());
     let observers = observers(world, id, Arc::clone(&host_of_gate));
-    let startup = Startup::new(gate_config(), observers).map_err(|e| e.to_string())?;
+    let startup = Startup::new(gate_config(&world.pace), observers).map_err(|e| e.to_string())?;
     let gate = startup.handle();
     let delay = load_delay(world, id, life);
     let store = Store::open_in_memory(store_config(id, delay), &[world.disks[&id].clone()])
         .map_err(|error| error.to_string())?;
     let local = local(id, &store);
     world.lock().members.insert(id, local.clone());
-    found(world, &store).await?;
+    found(world, id, &store).await?;
 
     let inbox = Inbox::open(world, Some(id), PEER_PORT).await.map_err(|e| e.to_string())?;
     let port = inbox.port.clone();
     let caller = Caller { node: id, life: store.incarnation() };
     let link = Link::new(world, caller, port.clone());
     let config = HostConfig {
-        heartbeat_interval: HEARTBEAT,
-        election_timeout: ELECTION,
+        heartbeat_interval: world.pace.heartbeat,
+        election_timeout: world.pace.election,
         hibernate_after: world.hibernate_after,
         ..HostConfig::new(id, local)
     };
@@ -106,11 +101,14 @@ async fn run(world: &Arc<World>, id: NodeId, life: u32) -> Result<(), String> {
 
 /// Puts the partitions into the manifest of a node that is new, when all nodes
 /// have an identity: their groups are made of those.
-async fn found(world: &Arc<World>, store: &Store) -> Result<(), String> {
+async fn found(world: &Arc<World>, node_id: NodeId, store: &Store) -> Result<(), String> {
     if !store.manifest().is_empty() {
         return Ok(());
     }
     for id in &world.partitions {
+        if !world.placed(*id).contains(&node_id) {
+            continue;
+        }
         let founders = loop {
             match world.founders(*id) {
                 Some(founders) => break founders,
@@ -136,7 +134,7 @@ fn store_config(node_id: NodeId, load_delay: Duration) -> StoreConfig {
 
 /// Some starts load slowly, so that much happens meanwhile.
 fn load_delay(world: &World, id: NodeId, life: u32) -> Duration {
-    let slow = (u64::from(life) + id.get()).is_multiple_of(3);
+    let slow = world.pace.slow_loads && (u64::from(life) + id.get()).is_multiple_of(3);
     Duration::from_millis(if slow { 200 + world.skew_ms[&id] % 400 } else { 3 })
 }
 
@@ -149,11 +147,11 @@ fn local(id: NodeId, store: &Store) -> Member {
     }
 }
 
-fn gate_config() -> Config {
+fn gate_config(pace: &Pace) -> Config {
     let bound = Some(Duration::from_secs(4));
     Config {
-        elect_timeout: ELECT_TIMEOUT,
-        confirm_interval: Duration::from_millis(20),
+        elect_timeout: pace.elect_timeout,
+        confirm_interval: pace.confirm_interval,
         stall_timeout: Duration::from_secs(20),
         down: DownDeadlines {
             notice: None,

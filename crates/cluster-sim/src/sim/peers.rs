@@ -14,11 +14,6 @@ use tokio::time::Instant;
 use super::node::Node;
 use super::wire::{PEER_PORT, Parcel, Port};
 
-const GREET_EVERY: Duration = Duration::from_millis(200);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// A peer that says nothing for this long is away.
-const SILENT: Duration = Duration::from_millis(900);
-
 /// What was heard of the peers.
 #[derive(Clone, Default)]
 pub(crate) struct Heard(Arc<Mutex<BTreeMap<NodeId, Peer>>>);
@@ -46,8 +41,9 @@ impl Heard {
         }
     }
 
-    fn states(&self) -> Vec<(NodeId, PeerState)> {
-        let state = |peer: &Peer| match peer.is_gone || peer.at.elapsed() > SILENT {
+    /// A peer that says nothing for so long is away.
+    fn states(&self, silent: Duration) -> Vec<(NodeId, PeerState)> {
+        let state = |peer: &Peer| match peer.is_gone || peer.at.elapsed() > silent {
             true => PeerState::Away,
             false => peer.state,
         };
@@ -73,26 +69,27 @@ impl Heard {
 /// Greets the peers and follows how they are, until it is stopped.
 pub(crate) async fn greet(node: Node, port: Port, heard: Heard) {
     let peers: Vec<NodeId> = node.world.nodes.iter().copied().filter(|id| *id != node.id).collect();
+    let pace = node.world.pace;
     let mut greet_at = Instant::now();
     let mut last = PeerState::Away;
     loop {
         for id in heard.gone(&node) {
             node.host.peer_is_gone(id);
         }
-        node.host.set_peers(heard.states());
+        node.host.set_peers(heard.states(pace.silent));
         let state = match node.gate.stage() {
             Stage::Serving => PeerState::Serving,
             Stage::Draining => PeerState::Draining,
             _ => PeerState::Away,
         };
         if Instant::now() >= greet_at || state != last {
-            greet_at = Instant::now() + GREET_EVERY;
+            greet_at = Instant::now() + pace.greet_every;
             last = state;
             for peer in &peers {
                 let hello = Parcel::Hello { from: node.id, life: node.life, state };
                 port.send(*peer, PEER_PORT, hello).await;
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(pace.look_every).await;
     }
 }

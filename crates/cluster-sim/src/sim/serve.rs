@@ -1,16 +1,11 @@
 //! What a node does for clients, and what it tells the simulator of its states.
 
-use std::time::Duration;
-
 use partition_types::{Command, ExtentId, PartitionId};
 use raft_glue::ProposeError;
 
 use super::node::Node;
 use super::wire::{Ask, Inbox, Parcel, Told};
 use super::world::Trap;
-
-/// How often the states' sums are compared.
-const SUM_EVERY: Duration = Duration::from_millis(1500);
 
 /// Answers clients until it is stopped.
 pub(crate) async fn clients(node: Node, inbox: Inbox) {
@@ -64,8 +59,8 @@ async fn read(node: &Node, id: PartitionId, extent: ExtentId, offset: u64) -> To
 
 /// Tells the sums of this node's states now and then, for as long as it runs.
 pub(crate) async fn report_sums(node: Node) {
-    loop {
-        tokio::time::sleep(SUM_EVERY).await;
+    while let Some(every) = node.world.pace.sum_every {
+        tokio::time::sleep(every).await;
         tell_sums(&node).await;
     }
 }

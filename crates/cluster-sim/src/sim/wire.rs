@@ -156,6 +156,9 @@ impl Port {
             let line = (now, self.node.map_or(0, NodeId::get), address.port(), kind(&parcel));
             world.log.add(format!("{line:?}").as_bytes());
             world.counts.messages += 1;
+            if let (Some(from), Some(to), Some(traffic)) = (self.node, to, world.traffic.as_mut()) {
+                traffic.sent(now, from, to, &parcel);
+            }
             if let (Some(from), Some(to)) = (self.node, to)
                 && world.cut.contains(&(from, to))
             {

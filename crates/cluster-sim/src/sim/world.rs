@@ -15,7 +15,9 @@ use tokio::sync::mpsc;
 use super::chance::Chance;
 use super::invariant::{Promises, SameLog};
 use super::log::Log;
+use super::pace::Pace;
 use super::report::Counts;
+use super::scale::Traffic;
 use super::wire::Mail;
 
 /// What may be asked of a node that serves.
@@ -74,6 +76,9 @@ pub struct Violation {
 pub(crate) struct World {
     pub(crate) partitions: Vec<PartitionId>,
     pub(crate) nodes: Vec<NodeId>,
+    /// Of each partition.
+    pub(crate) replicas: u64,
+    pub(crate) pace: Pace,
     pub(crate) disks: BTreeMap<NodeId, MemoryDisk>,
     /// How far the clocks of nodes are off, in milliseconds.
     pub(crate) skew_ms: BTreeMap<NodeId, u64>,
@@ -97,6 +102,8 @@ pub(crate) struct Inner {
     /// The nodes as members, as soon as their disks have an identity.
     pub(crate) members: BTreeMap<NodeId, Member>,
     pub(crate) mail: Mail,
+    /// What nodes say to each other, where somebody counts it.
+    pub(crate) traffic: Option<Traffic>,
     /// From here nothing reaches there.
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
     /// Nothing leaves or reaches them for now.
@@ -133,6 +140,7 @@ impl World {
             stopped: BTreeSet::new(),
             members: BTreeMap::new(),
             mail: Mail::new(Chance::new(seed, "mail"), loss),
+            traffic: None,
             cut: BTreeSet::new(),
             stalled: BTreeSet::new(),
             traps: BTreeMap::new(),
@@ -146,6 +154,8 @@ impl World {
         let partition = |id| PartitionId::new(id).expect("above 0");
         Self {
             partitions: (1..=partitions).map(partition).collect(),
+            replicas: nodes.len() as u64,
+            pace: Pace::hurried(),
             nodes,
             disks,
             skew_ms,
@@ -172,14 +182,27 @@ impl World {
     /// all nodes have an identity.
     pub(crate) fn founders(&self, partition: PartitionId) -> Option<Vec<(NodeId, Member)>> {
         let inner = self.lock();
+        let member = |id| Some((id, inner.members.get(&id)?.clone()));
+        self.placed(partition).into_iter().map(member).collect()
+    }
+
+    /// Where the replicas of a partition are, the preferred leader's node first:
+    /// the partitions are spread evenly, and so are those that two nodes share.
+    pub(crate) fn placed(&self, partition: PartitionId) -> Vec<NodeId> {
         let nodes = self.nodes.len() as u64;
         let nth = |nth: u64| self.nodes[usize::try_from(nth % nodes).expect("a few nodes")];
-        (0..nodes)
-            .map(|rank| {
-                let id = nth(partition.get() + rank);
-                Some((id, inner.members.get(&id)?.clone()))
-            })
-            .collect()
+        let first = partition.get() % nodes;
+        if self.replicas == nodes {
+            return (0..nodes).map(|rank| nth(first + rank)).collect();
+        }
+        // Three at most: at distances that differ from round to round.
+        let (round, others) = (partition.get() / nodes, nodes - 1);
+        let stride = 1 + round / others % (others - 1);
+        let away = |rank: u64| match rank {
+            0 => 0,
+            rank => 1 + (round + (rank - 1) * stride) % others,
+        };
+        (0..self.replicas).map(|rank| nth(first + away(rank))).collect()
     }
 
     pub(crate) fn is_stalled(&self, node: NodeId) -> bool {

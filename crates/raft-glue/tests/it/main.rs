@@ -15,3 +15,4 @@ mod rejoin;
 mod removed;
 mod restart;
 mod sleep;
+mod waking;

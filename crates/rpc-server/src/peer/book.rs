@@ -9,17 +9,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use datanode_proto::v1;
 use parking_lot::{Mutex, RwLock};
 use partition_types::{ClusterId, Incarnation, InvalidId, Member, NodeId, PartitionId, RequestId};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 
 use super::channel;
 use super::find::{Finder, NoRoute};
 use super::identity::{PeerChannel, Signature};
-use super::routes::RouteTable;
+use super::routes::{self, RouteTable};
 use crate::config::ServerConfig;
 
 /// More different refusals than this are not logged.
@@ -37,6 +38,8 @@ struct Inner {
     seeds: Vec<String>,
     local: RwLock<v1::Node>,
     nodes: RwLock<BTreeMap<NodeId, Known>>,
+    /// Of the last change of those; changes under their lock.
+    nodes_version: AtomicU64,
     changed: watch::Sender<u64>,
     news: watch::Sender<u64>,
     /// Which refusals were logged already.
@@ -45,8 +48,8 @@ struct Inner {
     doubted: Mutex<BTreeSet<NodeId>>,
     doubt: Notify,
     /// Nodes that run in another process than they did.
-    restarted: mpsc::UnboundedSender<NodeId>,
-    restarts: Mutex<Option<mpsc::UnboundedReceiver<NodeId>>>,
+    restarted: Mutex<BTreeSet<NodeId>>,
+    restart: Notify,
     routes: RouteTable,
     finder: Finder,
 }
@@ -68,6 +71,8 @@ struct Known {
     source: Source,
     forward: Option<PeerChannel>,
     connected: bool,
+    /// Of its last change.
+    version: u64,
 }
 
 /// Why a node is not let in.
@@ -116,20 +121,20 @@ impl PeerBook {
             version: config.version.clone(),
             process: Bytes::copy_from_slice(RequestId::random().as_bytes()),
         };
-        let (restarted, restarts) = mpsc::unbounded_channel();
         let inner = Inner {
             cluster_id: config.cluster_id.clone(),
             node_id: config.node_id,
             seeds: config.seeds.clone(),
             local: RwLock::new(local),
             nodes: RwLock::default(),
+            nodes_version: AtomicU64::new(routes::first_version()),
             changed: watch::Sender::new(0),
             news: watch::Sender::new(0),
             refused: Mutex::default(),
             doubted: Mutex::default(),
             doubt: Notify::new(),
-            restarted,
-            restarts: Mutex::new(Some(restarts)),
+            restarted: Mutex::default(),
+            restart: Notify::new(),
             routes: RouteTable::new(),
             finder: Finder::default(),
         };
@@ -216,11 +221,14 @@ impl PeerBook {
             if same {
                 let was = known.node.process.clone();
                 let moved = known.refresh(&node, source);
+                if moved {
+                    known.version = self.next_version();
+                }
                 let is = known.node.process.clone();
                 drop(nodes);
                 if source == Source::FirstHand && !was.is_empty() && !is.is_empty() && was != is {
-                    // The receiver lives as long as the node does.
-                    let _ = self.inner.restarted.send(node_id);
+                    self.inner.restarted.lock().insert(node_id);
+                    self.inner.restart.notify_one();
                 }
                 if moved {
                     self.tick();
@@ -228,16 +236,32 @@ impl PeerBook {
                 return Ok(node_id);
             }
         }
-        nodes.insert(node_id, Known { node, incarnation, source, forward: None, connected: false });
+        let version = self.next_version();
+        let (forward, connected) = (None, false);
+        nodes.insert(node_id, Known { node, incarnation, source, forward, connected, version });
         drop(nodes);
         self.tick();
         Ok(node_id)
     }
 
-    /// The nodes whose process was replaced by another one, as it turns out. The
-    /// first who asks gets them.
-    pub(super) fn take_restarts(&self) -> Option<mpsc::UnboundedReceiver<NodeId>> {
-        self.inner.restarts.lock().take()
+    /// For a change that the caller makes under the lock of the nodes.
+    fn next_version(&self) -> u64 {
+        self.inner.nodes_version.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Waits until a node's process was replaced by another one, as it turns out, and
+    /// gives all such nodes.
+    ///
+    /// # Cancel safety
+    /// Safe: what was not given is given next time.
+    pub(super) async fn restarted(&self) -> BTreeSet<NodeId> {
+        loop {
+            let restarted = std::mem::take(&mut *self.inner.restarted.lock());
+            if !restarted.is_empty() {
+                return restarted;
+            }
+            self.inner.restart.notified().await;
+        }
     }
 
     /// Waits until nodes came in another life than they are known in, and gives
@@ -286,6 +310,22 @@ impl PeerBook {
     /// Every other node that is known.
     pub(crate) fn nodes(&self) -> Vec<v1::Node> {
         self.inner.nodes.read().values().map(|known| known.node.clone()).collect()
+    }
+
+    /// The other nodes that were met or moved after a version, and the present one. A
+    /// version from the future is one of a former life of this node: all are news then.
+    pub(super) fn nodes_since(&self, known: u64) -> (Vec<v1::Node>, u64) {
+        let nodes = self.inner.nodes.read();
+        let version = self.inner.nodes_version.load(Ordering::Relaxed);
+        let known = if known > version { 0 } else { known };
+        let news = nodes.values().filter(|node| node.version > known);
+        (news.map(|known| known.node.clone()).collect(), version)
+    }
+
+    /// Whether a group here has the node as a member, or had it.
+    pub(super) fn shares_with(&self, node_id: NodeId) -> bool {
+        let nodes = self.inner.nodes.read();
+        nodes.get(&node_id).is_some_and(|known| known.source == Source::Membership)
     }
 
     /// A node as it is known; this node too.
@@ -444,4 +484,4 @@ impl Known {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

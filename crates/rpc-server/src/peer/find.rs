@@ -46,12 +46,26 @@ impl Finder {
             let question = || ask_all(book.clone(), partition_id).boxed().shared();
             asking.entry(partition_id).or_insert_with(question).clone()
         };
-        let route = answer.clone().await;
-        let mut asking = self.asking.lock();
-        if asking.get(&partition_id).is_some_and(|current| current.ptr_eq(&answer)) {
-            asking.remove(&partition_id);
+        let asked = Asked { finder: self, partition_id, answer };
+        asked.answer.clone().await
+    }
+}
+
+/// A question under way, until whoever asked has the answer or gave up: clients may
+/// ask for anything, and stay for nothing.
+struct Asked<'a> {
+    finder: &'a Finder,
+    partition_id: PartitionId,
+    answer: Answer,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let mut asking = self.finder.asking.lock();
+        // Others that still wait for it have it; who comes later asks anew.
+        if asking.get(&self.partition_id).is_some_and(|current| current.ptr_eq(&self.answer)) {
+            asking.remove(&self.partition_id);
         }
-        route
     }
 }
 
@@ -79,4 +93,28 @@ async fn ask_one(channel: PeerChannel, partition_id: PartitionId) -> Option<Opti
     let request = v1::FindRouteRequest { partition_id: partition_id.get() };
     let answer = tokio::time::timeout(ASK_TIMEOUT, peer.find_route(request)).await;
     Some(answer.ok()?.ok()?.into_inner().route)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::book::Source;
+    use crate::peer::book::tests::{book, node};
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_no_question_behind() {
+        let (book, finder) = (book(), Finder::default());
+        // A peer that is there and never answers.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = silent.local_addr().expect("it is bound").to_string();
+        book.meet(node(2, 2, &address), Source::FirstHand).expect("let in");
+        for id in 1..=100 {
+            let id = PartitionId::new(id).expect("above 0");
+            let mut asked = Box::pin(finder.ask(&book, id));
+            assert!(asked.as_mut().now_or_never().is_none(), "nobody answers");
+            assert_eq!(finder.asking.lock().len(), 1);
+            drop(asked);
+            assert!(finder.asking.lock().is_empty());
+        }
+    }
 }

@@ -4,7 +4,12 @@
 //! Each node pulls: it names the last version of the peer's routes it has, and
 //! gets what came later. What changes in between is pushed with the next
 //! `Hello`, which is then sent at once. So both sides agree within moments, and
-//! a `Hello` without news is small whatever the number of partitions.
+//! a `Hello` without news is small whatever the number of partitions. What they
+//! know of other nodes goes the same way, but for its changes nobody is called.
+//!
+//! Where nothing changes, members of one group greet each other each second, and
+//! all others less and less often: what a node says grows with its peers, hardly
+//! with the cluster.
 
 use std::time::Duration;
 
@@ -21,6 +26,8 @@ use crate::status::Failure;
 
 /// How often a peer is told that all is as it was.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+/// How often, in the end, a node with which this one shares no partition.
+const INTERVAL_MAX: Duration = Duration::from_secs(10);
 /// Changes that come together are told together.
 pub(super) const SETTLE: Duration = Duration::from_millis(20);
 /// A peer that runs answers from memory.
@@ -33,13 +40,27 @@ pub(super) struct Told {
     ours: u64,
     /// The peer's changes up to here were pulled.
     theirs: u64,
+    /// Likewise, of what this node knows of others.
+    our_nodes: u64,
+    /// And of what the peer knows.
+    their_nodes: u64,
+}
+
+/// How long until the next `Hello`, after one that had to wait so long for want of
+/// news.
+pub(super) fn next_wait(waited: Duration, shares_partitions: bool) -> Duration {
+    match shares_partitions {
+        true => INTERVAL,
+        false => (waited * 2).min(INTERVAL_MAX),
+    }
 }
 
 impl Told {
     /// Pushes only what changes from now on: what there is already the peer
     /// pulls itself.
     pub(super) fn from_now_on(book: &PeerBook) -> Self {
-        Self { ours: book.route_table().news_since(u64::MAX - 1).version, theirs: 0 }
+        let ours = book.route_table().version();
+        Self { ours, theirs: 0, our_nodes: 0, their_nodes: 0 }
     }
 }
 
@@ -51,13 +72,16 @@ pub(super) async fn say(
     back: bool,
 ) -> Result<NodeId, Broken> {
     let news = book.route_table().news_since(told.ours);
+    // Another process may answer there.
+    let (nodes, our_nodes) = book.nodes_since(if back { 0 } else { told.our_nodes });
     let request = v1::HelloRequest {
         cluster_id: book.cluster_id().as_str().to_owned(),
         node: Some(book.local()),
-        nodes: book.nodes(),
+        nodes,
         routes: news.routes,
         removed_partition_ids: news.removed,
         known_routes_version: told.theirs,
+        known_nodes_version: told.their_nodes,
         back,
     };
     let answer = timeout(TIMEOUT, peer.hello(request)).await.map_err(|_| Broken::Slow)?;
@@ -72,8 +96,12 @@ pub(super) async fn say(
     let met = book.meet(node, Source::FirstHand);
     let node_id = met.map_err(|stranger| Broken::Refused(stranger.to_string()))?;
     take_in(book, node_id, answer.nodes, answer.routes, &answer.removed_partition_ids);
-    told.ours = news.version;
-    told.theirs = answer.routes_version;
+    *told = Told {
+        ours: news.version,
+        theirs: answer.routes_version,
+        our_nodes,
+        their_nodes: answer.nodes_version,
+    };
     Ok(node_id)
 }
 
@@ -97,12 +125,14 @@ pub(super) fn answer(book: &PeerBook, request: v1::HelloRequest) -> Result<Heard
     let from = book.meet(request.node.unwrap_or_default(), Source::FirstHand)?;
     take_in(book, from, request.nodes, request.routes, &request.removed_partition_ids);
     let news = book.route_table().news_since(request.known_routes_version);
+    let (nodes, nodes_version) = book.nodes_since(request.known_nodes_version);
     let answer = v1::HelloResponse {
         node: Some(book.local()),
-        nodes: book.nodes(),
+        nodes,
         routes: news.routes,
         routes_version: news.version,
         removed_partition_ids: news.removed,
+        nodes_version,
     };
     Ok(Heard { from, has_climbed, answer })
 }
@@ -121,5 +151,22 @@ fn take_in(
     book.route_table().lost_by(from, removed_partition_ids);
     for route in routes {
         book.learn_route(route);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_shares_nothing_is_greeted_less_and_less_often() {
+        let mut wait = INTERVAL;
+        let mut waits_s = Vec::new();
+        for _ in 0..6 {
+            wait = next_wait(wait, false);
+            waits_s.push(wait.as_secs());
+        }
+        assert_eq!(waits_s, [2, 4, 8, 10, 10, 10]);
+        assert_eq!(next_wait(wait, true), INTERVAL);
     }
 }

@@ -11,7 +11,7 @@ use raft_glue::{Partition, PartitionHost, PeerState};
 use startup_gate::Stage;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::link::Sighting;
 use crate::context::NodeContext;
@@ -19,8 +19,10 @@ use crate::context::NodeContext;
 /// Changes that come together are told together.
 const SETTLE: Duration = Duration::from_millis(20);
 /// Groups that load tell nobody: while the node starts, all are looked at this
-/// often, and at each stage.
+/// often, and at each stage; or less often, so that it takes no more than this part of the
+/// time.
 const REVIEW_STARTING: Duration = Duration::from_secs(1);
+const REVIEW_SHARE: u32 = 20;
 /// And this often later, should a change ever go untold.
 const REVIEW: Duration = Duration::from_secs(30);
 
@@ -55,10 +57,10 @@ async fn keep_routes(context: &NodeContext) {
     let mut changes = host.subscribe_routes();
     let mut stages = context.gate().subscribe();
     loop {
-        let stage = context.gate().stage();
+        let (stage, began) = (context.gate().stage(), Instant::now());
         look_at_all(context, host);
         let wait = match stage.is_starting() {
-            true => REVIEW_STARTING,
+            true => REVIEW_STARTING.max(began.elapsed() * REVIEW_SHARE),
             false => REVIEW,
         };
         // Ends with a look at all: time is up, changes were missed, or the node has
@@ -161,11 +163,10 @@ async fn tell_groups(context: &NodeContext, mut seen: mpsc::UnboundedReceiver<Si
 /// A process that was killed and started again at once may never have been seen
 /// away: what it led needs another leader all the same.
 async fn tell_of_restarts(context: &NodeContext) {
-    let Some(mut restarts) = context.peers().take_restarts() else { return };
-    while let Some(node_id) = restarts.recv().await {
-        if let Some(host) = context.host() {
-            host.peer_is_gone(node_id);
-        }
+    loop {
+        let restarted = context.peers().restarted().await;
+        let Some(host) = context.host() else { continue };
+        restarted.into_iter().for_each(|node_id| host.peer_is_gone(node_id));
     }
 }
 

@@ -217,16 +217,20 @@ impl Link {
         incarnation: Incarnation,
     ) -> Broken {
         let mut news = book.subscribe_local();
+        let mut wait = hello::INTERVAL;
         loop {
-            tokio::select! {
-                () = sleep(hello::INTERVAL) => {}
-                Ok(()) = news.changed() => sleep(hello::SETTLE).await,
-            }
+            wait = tokio::select! {
+                () = sleep(wait) => hello::next_wait(wait, book.shares_with(self.node_id)),
+                Ok(()) = news.changed() => {
+                    sleep(hello::SETTLE).await;
+                    hello::INTERVAL
+                }
+            };
             match self.tell(book, peer, false).await {
                 Ok(now) if now == incarnation => {}
                 Ok(now) => return Broken::Refused(format!("it is now in incarnation {now}")),
                 // A peer under load; a dead one is noticed by keep-alive.
-                Err(Broken::Slow) => {}
+                Err(Broken::Slow) => wait = hello::INTERVAL,
                 Err(broken) => return broken,
             }
         }

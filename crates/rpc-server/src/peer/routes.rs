@@ -47,9 +47,8 @@ pub(super) struct News {
 impl RouteTable {
     /// An empty table.
     pub(super) fn new() -> Self {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let version = since_epoch.map_or(1, |time| u64::try_from(time.as_micros()).unwrap_or(1));
-        let held = Held { version, routes: HashMap::new(), removed: HashMap::new() };
+        let held =
+            Held { version: first_version(), routes: HashMap::new(), removed: HashMap::new() };
         Self { held: RwLock::new(held), changed: watch::Sender::new(0) }
     }
 
@@ -152,6 +151,11 @@ impl RouteTable {
         }
     }
 
+    /// The version of the last change.
+    pub(super) fn version(&self) -> u64 {
+        self.held.read().version
+    }
+
     /// Own changes after a version. A version from the future is one of a
     /// former life of this node: everything is news then.
     pub(super) fn news_since(&self, known: u64) -> News {
@@ -209,6 +213,12 @@ impl Held {
             }
         }
     }
+}
+
+/// The version with which a process begins: above those of its former lives.
+pub(super) fn first_version() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_epoch.map_or(1, |time| u64::try_from(time.as_micros()).unwrap_or(1))
 }
 
 /// Whether `new` may take the place of `old`: it is no older, it says something

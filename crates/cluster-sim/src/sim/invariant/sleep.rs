@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use partition_types::{NodeId, PartitionId};
 
-use super::super::node::ELECTION;
 use super::super::world::{Trap, World};
 use super::Scene;
 
@@ -25,7 +24,8 @@ impl Sleep {
         let mut orphaned_ms = BTreeMap::new();
         let mut asleep = BTreeSet::new();
         let mut alive = BTreeSet::new();
-        let patience_ms = 2 * u64::try_from(ELECTION.1.as_millis()).expect("a small number");
+        let patience_ms =
+            2 * u64::try_from(world.pace.election.1.as_millis()).expect("a small number");
         for node in &scene.nodes {
             for replica in &node.replicas {
                 let key = (node.id, node.live.life, replica.id());

@@ -1,10 +1,12 @@
 //! Who is let in, by what was told of it before.
 
+use futures::FutureExt;
+
 use super::*;
 
 const HERE: u8 = 1;
 
-fn book() -> PeerBook {
+pub(in crate::peer) fn book() -> PeerBook {
     let address = "127.0.0.1:0".parse().expect("an address");
     let text = || "127.0.0.1:0".to_owned();
     let book = PeerBook::new(&ServerConfig {
@@ -23,7 +25,7 @@ fn book() -> PeerBook {
     book
 }
 
-fn node(id: u64, life: u8, peer_address: &str) -> v1::Node {
+pub(in crate::peer) fn node(id: u64, life: u8, peer_address: &str) -> v1::Node {
     v1::Node {
         node_id: id,
         incarnation: Bytes::copy_from_slice(&[life; 16]),
@@ -105,7 +107,7 @@ fn what_is_no_node_is_refused() {
 #[test]
 fn a_process_that_was_replaced_is_told_of_once() {
     let book = book();
-    let mut restarts = book.take_restarts().expect("nobody has them yet");
+    let restarted = || book.restarted().now_or_never().map(Vec::from_iter);
     let runs_as = |process: &'static [u8], source| {
         let node = v1::Node { process: Bytes::from_static(process), ..node(2, 2, "a") };
         book.meet(node, source).expect("it is let in");
@@ -116,8 +118,29 @@ fn a_process_that_was_replaced_is_told_of_once() {
     runs_as(b"two", Source::Hearsay);
     runs_as(b"", Source::FirstHand);
     runs_as(b"two", Source::FirstHand);
-    assert!(restarts.try_recv().is_err(), "one that says nothing may be an older program");
+    assert_eq!(restarted(), None, "one that says nothing may be an older program");
     runs_as(b"three", Source::FirstHand);
-    assert_eq!(restarts.try_recv().ok(), NodeId::new(2).ok());
-    assert!(restarts.try_recv().is_err());
+    runs_as(b"four", Source::FirstHand);
+    assert_eq!(restarted(), Some(vec![NodeId::new(2).expect("above 0")]));
+    assert_eq!(restarted(), None);
+}
+
+#[test]
+fn a_node_is_told_until_it_is_known_and_again_when_it_moved() {
+    let book = book();
+    let ids = |news: &[v1::Node]| news.iter().map(|node| node.node_id).collect::<Vec<_>>();
+    book.meet(node(2, 2, "a"), Source::FirstHand).expect("let in");
+    book.meet(node(3, 3, "b"), Source::Hearsay).expect("let in");
+    let (all, known) = book.nodes_since(0);
+    assert_eq!(ids(&all), [2, 3]);
+    book.meet(node(2, 2, "a"), Source::FirstHand).expect("let in");
+    assert_eq!(book.nodes_since(known), (Vec::new(), known), "nothing changed");
+    book.meet(node(3, 3, "c"), Source::FirstHand).expect("let in");
+    let (moved, known) = book.nodes_since(known);
+    assert_eq!(ids(&moved), [3]);
+    book.meet(node(4, 4, "d"), Source::Membership).expect("let in");
+    assert_eq!(ids(&book.nodes_since(known).0), [4]);
+    assert_eq!(ids(&book.nodes_since(u64::MAX).0), [2, 3, 4], "of a former life");
+    let shares = [2, 3, 4].map(|id| book.shares_with(NodeId::new(id).expect("above 0")));
+    assert_eq!(shares, [false, false, true]);
 }
