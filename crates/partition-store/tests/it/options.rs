@@ -45,7 +45,9 @@ fn are_the_ones_that_were_chosen() {
             "DBOptions",
             &[
                 ("wal_recovery_mode", "kTolerateCorruptedTailRecords"),
-                ("max_total_wal_size", "134217728"),
+                ("max_total_wal_size", "67108864"),
+                ("atomic_flush", "true"),
+                ("bytes_per_sync", "1048576"),
                 ("track_and_verify_wals_in_manifest", "true"),
                 ("recycle_log_file_num", "0"),
                 ("enable_pipelined_write", "false"),
@@ -59,6 +61,7 @@ fn are_the_ones_that_were_chosen() {
             "DBOptions",
             &[
                 ("atomic_flush", "true"),
+                ("bytes_per_sync", "1048576"),
                 ("paranoid_checks", "true"),
                 ("avoid_flush_during_shutdown", "true"),
             ],
@@ -70,7 +73,7 @@ fn are_the_ones_that_were_chosen() {
             ("blob_compression_type", "kNoCompression"),
         ];
         for (database, section, write_buffer) in [
-            ("raft", "CFOptions \"log\"", "268435456"),
+            ("raft", "CFOptions \"log\"", "33554432"),
             ("data", "CFOptions \"chunk\"", "134217728"),
         ] {
             check(database, section, &blobs);
