@@ -89,7 +89,9 @@ async fn run(world: &Arc<World>, id: NodeId, life: u32) -> Result<(), String> {
     hear_of_quarantines(&host, gate.clone());
     hear_of_removals(world, id, &host);
     let confirmed = gate.clone();
-    host.on_confirmed(move |id| drop(confirmed.confirm(&id)));
+    host.on_confirmed(move |id| {
+        confirmed.confirm(&id);
+    });
     let (orders, ordered) = mpsc::unbounded_channel();
     let incarnation = store.incarnation();
     let live = Live { life, host: host.clone(), gate: gate.clone(), orders, open_since_ms: None };

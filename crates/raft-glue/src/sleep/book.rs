@@ -346,6 +346,7 @@ mod tests {
         [1, 3, 5].iter().for_each(|group| follower.follow(id(*group), 3, node(1)));
         let left = vec![id(2)];
         assert_eq!(differ(&mut leader, &mut follower, now), Heard::Differs(left));
+        assert!(leader.beats()[0].is_offer, "and again");
         assert_eq!(differ(&mut leader, &mut follower, now), Heard::Fine, "it begins anew");
         follower.follow(id(2), 3, node(1));
 

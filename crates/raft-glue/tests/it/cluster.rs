@@ -129,7 +129,9 @@ impl Cluster {
         let startup = startup.check(async { Ok::<(), NodeFault>(()) }).await.unwrap();
         let (unfence, confirm) = (host.clone(), host.clone());
         let gate = startup.handle();
-        host.on_confirmed(move |id| drop(gate.confirm(&id)));
+        host.on_confirmed(move |id| {
+            gate.confirm(&id);
+        });
         let startup = startup
             .elect(
                 move |right| unfence.unfence(right),

@@ -163,7 +163,7 @@ impl Call {
             Some(route) => route,
             None => {
                 let found = self.context.peers().find_route(self.partition_id);
-                let found = tokio::time::timeout_at(until, found).await;
+                let found = timeout_at(until, found).await;
                 found
                     .unwrap_or(Err(NoRoute::NobodyAnswers))
                     .map_err(|why| Failure::no_route(self.partition_id, why))?
