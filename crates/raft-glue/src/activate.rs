@@ -20,8 +20,8 @@
 //! from the store: here nobody votes and nothing is acknowledged.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use openraft::ServerState;
@@ -344,7 +344,9 @@ impl Group {
 
     /// Whether the state has all of the log, and the log no more.
     pub(crate) fn is_level(&self) -> bool {
-        self.store.as_ref().is_some_and(|store| store.state().applied() == store.log().bounds().last)
+        self.store
+            .as_ref()
+            .is_some_and(|store| store.state().applied() == store.log().bounds().last)
     }
 
     /// Takes the group out of memory, if it still may go and nobody uses it. Whether

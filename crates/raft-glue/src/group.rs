@@ -344,8 +344,7 @@ impl Group {
             if self.is_unloaded() && applied.is_some_and(|applied| applied.index >= index) {
                 return Ok(());
             }
-            let mut applied_next =
-                self.me().activate(Cause::Client).await?.applied_next.clone();
+            let mut applied_next = self.me().activate(Cause::Client).await?.applied_next.clone();
             // The sender lives in openraft's worker: gone means stopped, or unloaded.
             if applied_next.wait_for(|next| *next > index).await.is_ok() {
                 return Ok(());

@@ -16,12 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::body::Body;
 use crate::convert::{
     from_raft_log_id, from_raft_vote, to_raft_entry, to_raft_log_id, to_raft_stored_membership,
     to_raft_vote,
 };
 use crate::fence::Path;
-use crate::body::Body;
 use crate::group::Group;
 use crate::protocol::{self, Answer, Cause, Standing};
 use crate::state_machine::SnapshotData;
@@ -208,8 +208,7 @@ impl Group {
     /// It may stand where a member was removed that a voter left behind still counts
     /// on; that member had what the group acknowledged, and this one does not.
     fn may_vote(&self) -> Result<(), Refusal> {
-        let has_log =
-            self.store.as_ref().is_some_and(|store| store.log().bounds().last.is_some());
+        let has_log = self.store.as_ref().is_some_and(|store| store.log().bounds().last.is_some());
         if has_log || !self.created_with.is_empty() {
             return Ok(());
         }

@@ -99,8 +99,7 @@ async fn sweep_staged(shared: Arc<Shared>) {
         }
         let Some(before_ms) = now_ms().checked_sub(ms(STAGED_IDLE)) else { continue };
         for group in shared.all() {
-            let staged =
-                group.store.as_ref().map_or(0, |store| store.state().usage().staged_count);
+            let staged = group.store.as_ref().map_or(0, |store| store.state().usage().staged_count);
             if staged > 0 && group.view().is_some_and(|view| view.leads()) {
                 expire_staged(group, before_ms).await;
             }

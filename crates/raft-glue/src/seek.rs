@@ -46,8 +46,7 @@ impl Group {
 
     /// Somebody on another node waits for the group: has a leader made.
     pub(crate) fn is_sought(self: &Arc<Self>) {
-        let may_lead =
-            protocol::timer_may_run(self.fence.state(), self.shared.leads.is_serving());
+        let may_lead = protocol::timer_may_run(self.fence.state(), self.shared.leads.is_serving());
         if !self.shared.is_on_demand() || !may_lead || self.leader().is_some() {
             return;
         }

@@ -21,8 +21,8 @@ use partition_types::{LogId, NodeId, Vote};
 use tokio::time::Instant;
 
 use crate::group::Group;
-use crate::shared::Shared;
 use crate::protocol::{self, Cause};
+use crate::shared::Shared;
 use crate::{PartitionHost, RaftReply, RaftRequest};
 
 /// Groups that look for a successor at the same time.

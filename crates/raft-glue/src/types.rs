@@ -5,11 +5,12 @@
 
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::impls::{BoxedErrorSource, InlineBatch, OneshotResponder, Vote};
+use openraft::metrics::{RaftMetrics, RaftServerMetrics};
 use openraft::type_config::alias::{
-    CommittedLeaderIdOf, EntryOf, LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf, WatchReceiverOf,
+    CommittedLeaderIdOf, EntryOf, LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf,
+    WatchReceiverOf,
 };
 use openraft::{Entry, EntryPayload, OptionalSend, RaftTypeConfig};
-use openraft::metrics::{RaftMetrics, RaftServerMetrics};
 use openraft_rt_tokio::TokioRuntime;
 use partition_types::{Command, Incarnation, Member, Outcome};
 

@@ -135,8 +135,9 @@ fn progress(report: &Report) -> String {
 }
 
 fn stages(report: &Report) -> Rows {
-    let mut rows =
-        Rows::new(&["STAGE", ">START", ">END", ">TOOK", ">DONE", ">FAILED", ">WAIVED", ">IDLE", ">GONE"]);
+    let mut rows = Rows::new(&[
+        "STAGE", ">START", ">END", ">TOOK", ">DONE", ">FAILED", ">WAIVED", ">IDLE", ">GONE",
+    ]);
     for stage in &report.stages {
         let end = stage.end_ms;
         rows.push([

@@ -48,8 +48,10 @@ async fn a_restart_brings_nothing_into_memory_but_what_is_asked_for() {
     await_unloaded(&nodes, 3, PARTITIONS).await;
     let before = metric(admin(&nodes, 3), ACTIVATIONS);
     assert!(before <= PARTITIONS / 3, "{before} were brought up");
-    let report = nodes.report(3);
-    assert_eq!(report["units"]["total"], PARTITIONS, "{report}");
+    eventually("the gate to have heard of all leaders", || {
+        nodes.report(3)["units"]["ready"] == PARTITIONS
+    })
+    .await;
 
     // Looking brings up nobody.
     let rows = json(&["partition", "list", "--endpoints", &nodes.admins()]);
@@ -77,7 +79,8 @@ async fn a_cold_start_has_no_leaders_and_answers_the_first_requests() {
     nodes.terminate(&ALL).await;
     nodes.start(&ALL).await;
     for id in ALL {
-        eventually("ready", || page(admin(&nodes, id), "/readyz").starts_with("HTTP/1.1 200")).await;
+        eventually("ready", || page(admin(&nodes, id), "/readyz").starts_with("HTTP/1.1 200"))
+            .await;
     }
     let led = || -> u64 {
         let rows = json(&["status", "--endpoints", &nodes.admins()]);

@@ -177,7 +177,8 @@ async fn a_cold_start_elects_nobody_until_somebody_asks() {
     for on in 1..=3 {
         cluster.stop(on).await;
     }
-    let votes = |cluster: &Cluster| -> u64 { (1..=3).map(|on| cluster.net.votes_of(node(on))).sum() };
+    let votes =
+        |cluster: &Cluster| -> u64 { (1..=3).map(|on| cluster.net.votes_of(node(on))).sum() };
     let before = votes(&cluster);
     cluster.boot(1..=3).await;
     for on in 1..=3 {
@@ -239,7 +240,12 @@ async fn what_a_crash_left_behind_its_log_is_warmed_up() {
     cluster.boot(1..=3).await;
     let leader = cluster.await_leader(ids[0], &[1, 2, 3]).await;
     assert_eq!(read(&cluster.replica(leader, ids[0]), extent).await, b"not flushed");
-    await_unloaded(&cluster, &ids[..1], &[1, 2, 3].map(|on| if on == leader { on % 3 + 1 } else { on })).await;
+    await_unloaded(
+        &cluster,
+        &ids[..1],
+        &[1, 2, 3].map(|on| if on == leader { on % 3 + 1 } else { on }),
+    )
+    .await;
 }
 
 /// Whoever gives up waiting leaves a group that the next one can use.

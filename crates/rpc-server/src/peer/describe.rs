@@ -13,11 +13,14 @@ use crate::status::Failure;
 
 impl Replicas {
     /// One replica's status.
-    pub(crate) fn describe(
+    pub(crate) async fn describe(
         &self,
         request: &v1::DescribeReplicaRequest,
     ) -> Result<v1::DescribeReplicaResponse, Failure> {
         let id = PartitionId::new(request.partition_id)?;
+        if request.seek_leader {
+            self.partition(id)?.seek_leader().await;
+        }
         self.describe_one(id).ok_or_else(|| match self.host() {
             Ok(_) => Failure::partition_not_found(id),
             Err(starting) => starting,
