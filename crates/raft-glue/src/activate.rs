@@ -188,7 +188,7 @@ impl Shared {
 
     fn call_next(self: &Arc<Self>) {
         loop {
-            let Some((id, cause)) = self.activations.line.lock().next() else { return };
+            let Some((id, cause)) = self.activations.line.lock().call() else { return };
             let slot = Slot { shared: Arc::clone(self), cause };
             let waits = self.activations.called.lock().remove(&id);
             // Who left the line in between gives the slot back by dropping it.
@@ -242,6 +242,11 @@ impl Group {
         self.seat.is_unloaded() && !self.is_stopped()
     }
 
+    /// Whether nothing brings it into memory any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_stopped() || matches!(*self.seat.place.read(), Place::Nowhere)
+    }
+
     /// What is in memory of the group; brings it there first where nothing is.
     ///
     /// Cancel safe: what was begun goes on without the caller.
@@ -252,7 +257,7 @@ impl Group {
         if let Some(body) = self.running() {
             return Ok(body);
         }
-        if !self.is_unloaded() {
+        if self.is_over() {
             return Err(self.stopped());
         }
         self.seat.wanted.fetch_max(cause as u8, Ordering::AcqRel);

@@ -220,11 +220,10 @@ impl Group {
     /// memory leads nothing.
     pub(crate) fn healthy(&self) -> Result<Arc<Body>, ProposeError> {
         self.sound()?;
-        let gone = match self.is_unloaded() {
-            true => ProposeError::NoLeader,
-            false => ProposeError::Stopped,
-        };
-        self.running().ok_or(gone)
+        self.running().ok_or_else(|| match self.is_over() {
+            true => ProposeError::Stopped,
+            false => ProposeError::NoLeader,
+        })
     }
 
     /// The running parts, bad or not.
@@ -349,7 +348,7 @@ impl Group {
             if applied_next.wait_for(|next| *next > index).await.is_ok() {
                 return Ok(());
             }
-            if !self.is_unloaded() {
+            if self.is_over() {
                 return Err(self.stopped());
             }
         }

@@ -218,7 +218,8 @@ pub(crate) async fn look(shared: Arc<Shared>) {
         orphans.retain(|group| group.sound().is_ok() && group.is_lost());
         let (unloaded, mut orphans): (Vec<_>, Vec<_>) =
             orphans.into_iter().partition(|group| group.is_unloaded());
-        let turn = in_turn(unloaded.iter().map(|group| group.id).collect(), asked_last);
+        let waiting: Vec<_> = unloaded.iter().map(|group| group.id).collect();
+        let turn = in_turn(&waiting, asked_last);
         asked_last = turn.last().copied();
         orphans.extend(unloaded.into_iter().filter(|group| turn.contains(&group.id)));
         futures::stream::iter(orphans)
@@ -228,7 +229,7 @@ pub(crate) async fn look(shared: Arc<Shared>) {
 }
 
 /// Whose turn it is, after those that had theirs; `ids` in their order.
-fn in_turn(ids: Vec<PartitionId>, after: Option<PartitionId>) -> Vec<PartitionId> {
+fn in_turn(ids: &[PartitionId], after: Option<PartitionId>) -> Vec<PartitionId> {
     let begin = ids.partition_point(|id| Some(*id) <= after);
     let (before, rest) = ids.split_at(begin);
     rest.iter().chain(before).copied().take(UNLOADED_MAX).collect()
@@ -259,14 +260,14 @@ mod tests {
         let mut asked = std::collections::BTreeSet::new();
         let mut last = None;
         for _ in 0..3 {
-            let turn = in_turn(ids.clone(), last);
+            let turn = in_turn(&ids, last);
             assert_eq!(turn.len(), UNLOADED_MAX);
             last = turn.last().copied();
             asked.extend(turn);
         }
         assert_eq!(asked.len(), 600);
-        assert_eq!(in_turn(vec![id(7), id(9)], Some(id(8))), [9, 7].map(id));
-        assert!(in_turn(Vec::new(), last).is_empty());
+        assert_eq!(in_turn(&[7, 9].map(id), Some(id(8))), [9, 7].map(id));
+        assert!(in_turn(&[], last).is_empty());
     }
 
     #[test]

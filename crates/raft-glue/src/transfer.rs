@@ -98,10 +98,10 @@ impl Group {
 
     /// The other voters. Fails when this replica does not lead.
     fn followers(&self) -> Result<Vec<Follower>, TransferError> {
-        if self.is_unloaded() {
-            return Err(self.not_leader().into());
-        }
-        let Some(body) = self.running() else { return Err(self.stopped().into()) };
+        let Some(body) = self.running() else {
+            let why = if self.is_over() { self.stopped() } else { self.not_leader() };
+            return Err(why.into());
+        };
         self.is_active();
         let metrics = body.raft.metrics();
         let (state, last, membership, replication) = {

@@ -96,8 +96,8 @@ impl Line {
         }
     }
 
-    /// The next that may begin, if any, and what its slot is given back with.
-    pub fn next(&mut self) -> Option<(PartitionId, Cause)> {
+    /// Calls the next that may begin, if any, with what its slot is given back with.
+    pub fn call(&mut self) -> Option<(PartitionId, Cause)> {
         let (&place, &id) = self.waiting.first_key_value()?;
         let (Reverse(cause), _) = place;
         if !self.has_slot(cause) {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn begun(line: &mut Line) -> Vec<u64> {
-        std::iter::from_fn(|| line.next()).map(|(id, _)| id.get()).collect()
+        std::iter::from_fn(|| line.call()).map(|(id, _)| id.get()).collect()
     }
 
     #[test]
