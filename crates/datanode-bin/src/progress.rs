@@ -86,8 +86,13 @@ pub(crate) fn line(report: &Report) -> String {
 
 /// Likewise for a node that serves.
 pub(crate) fn serving(counts: Counts) -> String {
-    let mut line = format!("serving {}/{} partitions", counts.ready, counts.total());
-    for (units, word) in [(counts.quarantined, "quarantined"), (counts.waived, "waived")] {
+    let able = counts.ready + counts.deferred;
+    let mut line = format!("serving {able}/{} partitions", counts.total());
+    for (units, word) in [
+        (counts.quarantined, "quarantined"),
+        (counts.waived, "waived"),
+        (counts.deferred, "idle since the start"),
+    ] {
         if units > 0 {
             line += &format!(", {units} {word}");
         }
@@ -98,7 +103,10 @@ pub(crate) fn serving(counts: Counts) -> String {
 /// Units that passed the stage, or were set aside in it, of all that it is about.
 fn units(report: &Report) -> (usize, usize) {
     let stage = report.stages.iter().rev().find(|stage| stage.stage == report.stage);
-    stage.map_or((0, 0), |s| (s.units_done + s.units_failed + s.units_waived, s.units_total))
+    stage.map_or((0, 0), |s| {
+        let aside = s.units_failed + s.units_waived + s.units_deferred;
+        (s.units_done + aside, s.units_total)
+    })
 }
 
 /// The first partition that blocks, rather one that is being worked on than one
@@ -130,6 +138,8 @@ mod tests {
     fn a_serving_node_names_only_what_is_not_as_it_should_be() {
         let counts = Counts { ready: 7, ..Counts::default() };
         assert_eq!(serving(counts), "serving 7/7 partitions");
+        let counts = Counts { ready: 3, deferred: 4, ..Counts::default() };
+        assert_eq!(serving(counts), "serving 7/7 partitions, 4 idle since the start");
         let counts = Counts { ready: 7, quarantined: 2, waived: 1, ..Counts::default() };
         assert_eq!(serving(counts), "serving 7/10 partitions, 2 quarantined, 1 waived");
     }

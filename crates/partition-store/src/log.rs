@@ -142,6 +142,12 @@ impl PartitionLog {
         self.inner.save_committed(committed);
     }
 
+    /// Lets go of the entries that are in memory and durable: nobody is expected to read
+    /// them soon.
+    pub fn rest(&self) {
+        self.inner.rest();
+    }
+
     /// Reads entries of a range, from its first one that is there on, without
     /// gaps, up to about `max_bytes`; at least one if there is any.
     ///

@@ -104,6 +104,31 @@ impl PartitionStore {
         Ok(recovered)
     }
 
+    /// The last membership among the entries that the state does not have yet, and where it
+    /// stands, committed or not; `None` when the state's own is the last.
+    ///
+    /// # Errors
+    /// When the disk fails or an entry is damaged or missing.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn tail_membership(&self) -> io::Result<Option<(LogId, Membership)>> {
+        let mut next = self.state.applied().map_or(0, |id| id.index + 1);
+        let end = self.log.bounds().last.map_or(0, |id| id.index + 1);
+        let mut found = None;
+        while next < end {
+            let entries = self.log.entries(next..end, REPLAY_BYTES_MAX).await?;
+            let Some(last) = entries.last() else { return Err(hole(next)) };
+            next = last.log_id.index + 1;
+            for entry in entries {
+                if let Payload::Membership(membership) = entry.payload {
+                    found = Some((entry.log_id, membership));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// Applies a few megabytes of the entries up to `upto` that the state does
     /// not have yet, and returns the last one applied; `None` when it has all.
     ///

@@ -143,6 +143,12 @@ impl PartitionState {
         (published.membership_log_id, published.membership.clone())
     }
 
+    /// Looks at the same without a copy. `look` must be short: applying waits for it.
+    pub fn look_at_membership<T>(&self, look: impl FnOnce(Option<LogId>, &Membership) -> T) -> T {
+        let published = self.shared.published.read();
+        look(published.membership_log_id, &published.membership)
+    }
+
     /// The largest clock of any command applied, in milliseconds since the Unix
     /// epoch; 0 when there was none.
     #[must_use]

@@ -19,9 +19,26 @@ pub struct HostConfig {
     /// A group that nobody uses for so long sleeps. Default 5 s; at least the
     /// heartbeat interval, or zero: none ever.
     pub hibernate_after: Duration,
+    /// Which groups are in memory. Default [`Activation::Eager`].
+    pub activation: Activation,
+    /// On demand, a group that sleeps as a follower for so long leaves memory. Default
+    /// 60 s, at least 100 ms.
+    pub unload_after: Duration,
     /// How many leaderships a second this node gives back to nodes that are to
     /// have them. Default 100, at most 10,000; 0: none ever.
     pub hand_back_rate: u32,
+}
+
+/// Which groups of a node are in memory. All are loaded and checked before the node serves,
+/// either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// All of them, always.
+    #[default]
+    Eager,
+    /// Those that lead, and those that somebody needs; the others come up when
+    /// somebody does.
+    OnDemand,
 }
 
 /// A configuration that no group could run with.
@@ -44,6 +61,8 @@ impl HostConfig {
             heartbeat_interval: Duration::from_millis(500),
             election_timeout: (Duration::from_secs(2), Duration::from_secs(4)),
             hibernate_after: Duration::from_secs(5),
+            activation: Activation::Eager,
+            unload_after: Duration::from_secs(60),
             hand_back_rate: 100,
         }
     }
@@ -67,6 +86,9 @@ impl HostConfig {
         if !self.hibernate_after.is_zero() && self.hibernate_after < self.heartbeat_interval {
             let problem = "must be at least the heartbeat interval, or 0s";
             return wrong("raft.hibernate_after", problem);
+        }
+        if self.unload_after < Duration::from_millis(100) {
+            return wrong("raft.unload_after", "must be at least 100ms");
         }
         if self.hand_back_rate > 10_000 {
             return wrong("raft.hand_back_rate", "must be at most 10000");

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | leads | in its own slot of each heartbeat interval | heartbeat |
 //! | follows, campaigns | a random time after it last heard of its leader | campaign |
-//! | sleeps, is alone, does not vote | never | |
+//! | sleeps, is alone, does not vote, is not in memory | never | |
 //!
 //! A message of the leader only notes the time: the timer finds that when it is
 //! due, and is set again for the rest. What is decided when it is due is
@@ -200,6 +200,9 @@ impl Group {
     /// members.
     pub(crate) fn attend(&self) {
         let driver = &self.shared.driver;
+        if self.is_unloaded() {
+            return;
+        }
         if self.view().is_some_and(|view| view.leads()) {
             driver.set_beat(self.id);
             return;

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::fence::Path;
 use crate::group::{Group, View};
-use crate::protocol::{self, Verdict, Voice};
+use crate::protocol::{self, Cause, Verdict, Voice};
 use crate::{NotYet, PartitionHost, ProbeAnswer};
 
 /// How long one [`PartitionHost::confirm_leader`] takes at most.
@@ -66,13 +66,20 @@ impl PartitionHost {
     /// Safe: asking again begins anew.
     pub async fn confirm_leader(&self, id: PartitionId) -> Result<VerifiedLeader, NotYet> {
         let group = self.shared.group(id).ok_or_else(|| NotYet::because("not loaded"))?;
-        group.healthy().map_err(|error| NotYet::because(error.to_string()))?;
+        group.sound().map_err(|error| NotYet::because(error.to_string()))?;
+        if group.defer() {
+            let reason = "idle: its leader is looked for when somebody needs it";
+            return Err(NotYet { deferred: true, ..NotYet::because(reason) });
+        }
         group.campaign.lock().asked_at.get_or_insert_with(Instant::now);
         let give_up = Instant::now() + CONFIRM_WAIT;
         loop {
             if let Some((leader, read)) = group.heard_leader_since_boot() {
                 return group.caught_up(leader, Some(read), give_up).await;
             }
+            // One whose leader is gone meanwhile is asked for.
+            let body = group.activate(Cause::Client).await;
+            body.map_err(|error| NotYet::because(error.to_string()))?;
             let messages = group.hold.messages();
             let poll = group.poll_leader().await;
             if let Some((leader, read)) = poll.leader {
@@ -192,7 +199,10 @@ impl Group {
         give_up: Instant,
     ) -> Result<VerifiedLeader, NotYet> {
         if let Some(read) = read {
-            let applied = || self.body.as_ref().map_or(0, |body| *body.applied_next.borrow());
+            let applied = || {
+                let store = self.store.as_ref();
+                store.and_then(|store| store.state().applied()).map_or(0, |id| id.index + 1)
+            };
             // At least a moment, however late the answer came.
             let left = give_up.saturating_duration_since(Instant::now()).max(ASK_POLL);
             match tokio::time::timeout(left, self.wait_applied(read)).await {
@@ -218,7 +228,7 @@ impl Group {
 
     /// Campaigns if it is this replica's turn and it did not just do so.
     pub(crate) async fn campaign_when_due(&self) {
-        let Some(body) = &self.body else { return };
+        let Some(body) = self.running() else { return };
         if !self.fence.pass(Path::Trigger) {
             return;
         }
@@ -242,7 +252,7 @@ impl Group {
 
     /// A peer came back: if nobody leads, an election may succeed now.
     pub(crate) async fn nudge(self: Arc<Self>, peer: NodeId) {
-        let Some(body) = &self.body else { return };
+        let Some(body) = self.running() else { return };
         let view = self.view();
         if view.as_ref().is_some_and(View::leads) {
             self.wake();

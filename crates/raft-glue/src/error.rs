@@ -97,11 +97,14 @@ pub struct NotYet {
     /// Its group has a leader and removed this replica: it is to be
     /// [let go](crate::PartitionHost::let_go).
     pub removed: Option<crate::Removal>,
+    /// Its group is not in memory and nobody needs it: its leader is looked for when
+    /// somebody does. See [`PartitionHost::on_confirmed`](crate::PartitionHost::on_confirmed).
+    pub deferred: bool,
 }
 
 impl NotYet {
     pub(crate) fn because(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), needs_us: false, removed: None }
+        Self { reason: reason.into(), needs_us: false, removed: None, deferred: false }
     }
 }
 

@@ -9,25 +9,24 @@ use openraft::type_config::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use partition_store::PartitionStore;
 use partition_types::{LogId, Member, Membership, NodeId, PartitionId};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::activate::{Members, Place, Seat};
+use crate::body::Body;
 use crate::contact::{Contact, Heard};
-use crate::convert::{from_raft_log_id, from_raft_membership, from_raft_node};
 use crate::driver::Timer;
 use crate::fence::Fence;
-use crate::lead::{Lead, Won};
-use crate::log_store::LogStore;
-use crate::network::Network;
+use crate::lead::Lead;
+use crate::protocol::{self, Cause};
 use crate::removed::Hold;
-use crate::replay::Replay;
+use crate::seek::Search;
 use crate::shared::Shared;
 use crate::sleep::Rest;
-use crate::state_machine::StateMachine;
 use crate::succeed::Succession;
 use crate::tail::TailBytes;
-use crate::types::Raft;
-use crate::{LoadFault, ProposeError, protocol};
+use crate::types::{AllMetrics, ServerMetrics};
+use crate::{LoadFault, ProposeError};
 
 /// One group on this node.
 pub(crate) struct Group {
@@ -36,8 +35,14 @@ pub(crate) struct Group {
     /// a replica that joined a living group.
     pub(crate) created_with: Vec<(NodeId, Member)>,
     pub(crate) shared: Arc<Shared>,
-    /// `None`: it could not be loaded.
-    pub(crate) body: Option<Body>,
+    /// Itself, for tasks that outlive a call.
+    me: Weak<Self>,
+    /// `None`: it could not be opened.
+    pub(crate) store: Option<PartitionStore>,
+    /// What of it is in memory.
+    pub(crate) seat: Seat,
+    /// How much of its log was appended since the node came up.
+    pub(crate) tail: Arc<TailBytes>,
     pub(crate) fence: Arc<Fence>,
     pub(crate) contact: Contact,
     pub(crate) hold: Hold,
@@ -47,6 +52,9 @@ pub(crate) struct Group {
     pub(crate) timer: Mutex<Timer>,
     pub(crate) rest: Rest,
     pub(crate) campaign: Mutex<Campaign>,
+    pub(crate) search: Search,
+    /// A leader is known that was not.
+    pub(crate) led: Notify,
     /// The process of the last leader is gone, and no other leader was heard of.
     pub(crate) leader_gone: Arc<AtomicBool>,
     /// The search for a successor, while there is one.
@@ -58,18 +66,6 @@ pub(crate) struct Group {
     /// Its Raft ended, or is about to.
     stopped: AtomicBool,
     cause: Mutex<Option<String>>,
-}
-
-/// What a loaded group runs on.
-pub(crate) struct Body {
-    pub(crate) store: PartitionStore,
-    pub(crate) raft: Raft,
-    /// One past the last applied index.
-    pub(crate) applied_next: watch::Receiver<u64>,
-    pub(crate) tail: Arc<TailBytes>,
-    pub(crate) won: Arc<Won>,
-    /// Gone when its Raft is: openraft owns it.
-    replay: Weak<Replay>,
 }
 
 /// When this replica was needed and when it last campaigned.
@@ -109,39 +105,25 @@ impl Group {
         created_with: Vec<(NodeId, Member)>,
         store: PartitionStore,
     ) -> Result<Arc<Self>, LoadFault> {
-        let fence = shared.new_fence();
-        if let Some(last) = shared.store.owes(id) {
-            fence.owe(store.log().clone(), last);
-        }
-        let tail = Arc::new(TailBytes::default());
-        let won = Arc::new(Won::new(shared.config.node_id));
-        let log = LogStore::new(store.log().clone(), Arc::clone(&tail), Arc::clone(&won));
-        let recovered = store.recovered().await.map_err(|error| LoadFault::of_io(id, &error))?;
-        let (replay, applied_next) = Replay::new(store.clone(), &recovered);
-        let replay = Arc::new(replay);
-        let weak = Arc::downgrade(&replay);
-        let machine = StateMachine::new(replay, recovered);
-        let leader_gone = Arc::new(AtomicBool::new(false));
-        let network = Network {
-            node_id: shared.config.node_id,
-            partition_id: id,
-            transport: Arc::clone(&shared.transport),
-            fence: Arc::clone(&fence),
-            leader_gone: Arc::clone(&leader_gone),
-            append_timeout: shared.config.election_timeout.0,
-            backoff_max: shared.config.heartbeat_interval,
-        };
-        let node_id = shared.config.node_id.get();
-        let config = Arc::clone(&shared.raft_config);
-        let raft = Raft::build(node_id, config, network, log, machine)
-            .await
-            .map_err(|error| LoadFault::Failed { id, what: error.to_string() })?;
-        let body = Body { store, raft, applied_next, tail, won, replay: weak };
-        let mut group = Self::new(shared, id, created_with, Some(body), fence);
-        group.leader_gone = leader_gone;
-        let group = Arc::new(group);
-        group.run();
+        let group = Self::new(shared, id, created_with, Some(store.clone()), Place::Nowhere);
+        let body = Arc::new(group.make_body(&store).await?);
+        body.raft.run();
+        group.seat.put(Place::Running(Arc::clone(&body)));
+        group.follow(&body);
         Ok(group)
+    }
+
+    /// An opened partition whose Raft is made when somebody wants it.
+    pub(crate) async fn unloaded(
+        shared: &Arc<Shared>,
+        id: PartitionId,
+        created_with: Vec<(NodeId, Member)>,
+        store: PartitionStore,
+    ) -> Result<Arc<Self>, LoadFault> {
+        let members = store.tail_membership().await;
+        let members = members.map_err(|error| LoadFault::of_io(id, &error))?;
+        let members = members.map(|(at, members)| Box::new((Some(at), members)));
+        Ok(Self::new(shared, id, created_with, Some(store), Place::Unloaded(members)))
     }
 
     /// A place in the list for a partition that could not be loaded.
@@ -151,23 +133,30 @@ impl Group {
         created_with: Vec<(NodeId, Member)>,
         cause: String,
     ) -> Arc<Self> {
-        let group = Self::new(shared, id, created_with, None, shared.new_fence());
+        let group = Self::new(shared, id, created_with, None, Place::Nowhere);
         *group.cause.lock() = Some(cause);
-        Arc::new(group)
+        group
     }
 
     fn new(
         shared: &Arc<Shared>,
         id: PartitionId,
         created_with: Vec<(NodeId, Member)>,
-        body: Option<Body>,
-        fence: Arc<Fence>,
-    ) -> Self {
-        Self {
+        store: Option<PartitionStore>,
+        place: Place,
+    ) -> Arc<Self> {
+        let fence = shared.new_fence();
+        if let Some((store, last)) = store.as_ref().zip(shared.store.owes(id)) {
+            fence.owe(store.log().clone(), last);
+        }
+        Arc::new_cyclic(|me| Self {
             id,
             created_with,
             shared: Arc::clone(shared),
-            body,
+            me: Weak::clone(me),
+            store,
+            seat: Seat::new(place),
+            tail: Arc::default(),
             fence,
             contact: Contact::default(),
             hold: Hold::default(),
@@ -176,20 +165,29 @@ impl Group {
             timer: Mutex::default(),
             rest: Rest::default(),
             campaign: Mutex::default(),
+            search: Search::default(),
+            led: Notify::new(),
             leader_gone: Arc::default(),
             succession: Mutex::default(),
             receiving: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             stopped: AtomicBool::new(false),
             cause: Mutex::default(),
-        }
+        })
     }
 
-    fn run(self: &Arc<Self>) {
-        let Some(body) = &self.body else { return };
-        body.raft.run();
+    /// Itself, to be kept.
+    pub(crate) fn me(&self) -> Arc<Self> {
+        self.me.upgrade().expect("whoever calls this holds it")
+    }
+
+    /// Has a task follow the role of a Raft that begins to run.
+    pub(crate) fn follow(self: &Arc<Self>, body: &Arc<Body>) {
         let group = Arc::clone(self);
-        self.shared.tasks.spawn(async move { group.observe().await });
+        // Not the body itself: who uses it keeps it in memory.
+        let (changes, ended) = (body.raft.server_metrics(), body.raft.metrics());
+        let body = Arc::downgrade(body);
+        self.shared.tasks.spawn(async move { group.observe(body, changes, ended).await });
     }
 
     /// Brings the state level with the log. A replica that cannot is quarantined,
@@ -199,48 +197,65 @@ impl Group {
         if let Some(cause) = self.cause() {
             return Err(LoadFault::Failed { id, what: cause });
         }
+        let loaded = self.load_where_it_is(moved).await;
+        match &loaded {
+            Ok(()) => self.set_loaded(),
+            Err(_) if self.is_stopped() => {}
+            Err(fault) => self.quarantine(&fault.to_string()),
+        }
+        loaded
+    }
+
+    async fn load_where_it_is(&self, moved: impl Fn()) -> Result<(), LoadFault> {
+        let id = self.id;
+        if self.is_unloaded() && self.load_unloaded(&moved).await? {
+            return Ok(());
+        }
         let replay = self.running().and_then(|body| body.replay.upgrade());
         let Some(replay) = replay else {
             return Err(LoadFault::Failed { id, what: "is stopped".into() });
         };
-        replay.run(moved).await.map_err(|error| {
-            let fault = LoadFault::of_io(id, &error);
-            self.quarantine(&fault.to_string());
-            fault
-        })
+        replay.run(moved).await.map_err(|error| LoadFault::of_io(id, &error))
     }
 
-    /// The running parts, unless the replica is bad or stopped.
-    pub(crate) fn healthy(&self) -> Result<&Body, ProposeError> {
+    /// What is stored of it, unless the replica is bad or stopped; in memory or not.
+    pub(crate) fn sound(&self) -> Result<&PartitionStore, ProposeError> {
         if let Some(cause) = self.cause() {
             return Err(ProposeError::Quarantined { cause });
         }
-        self.running().ok_or(ProposeError::Stopped)
+        self.store.as_ref().filter(|_| !self.is_stopped()).ok_or(ProposeError::Stopped)
+    }
+
+    /// The running parts, unless the replica is bad or stopped. One that is not in
+    /// memory leads nothing.
+    pub(crate) fn healthy(&self) -> Result<Arc<Body>, ProposeError> {
+        self.sound()?;
+        self.running().ok_or_else(|| match self.is_over() {
+            true => ProposeError::Stopped,
+            false => ProposeError::NoLeader,
+        })
     }
 
     /// The running parts, bad or not.
-    pub(crate) fn running(&self) -> Option<&Body> {
-        let stopped = self.stopped.load(Ordering::Acquire);
-        self.body.as_ref().filter(|_| !stopped)
+    pub(crate) fn running(&self) -> Option<Arc<Body>> {
+        self.seat.body().filter(|_| !self.is_stopped())
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     pub(crate) fn cause(&self) -> Option<String> {
         self.cause.lock().clone()
     }
 
-    /// `None` when its Raft does not run: openraft's own view would stay what
-    /// it was.
+    /// `None` when it is stopped: openraft's own view would stay what it was.
     pub(crate) fn view(&self) -> Option<View> {
-        let body = self.running()?;
-        let server = body.raft.server_metrics();
-        let server = server.borrow_watched();
-        Some(View {
-            state: server.state,
-            term: server.vote.leader_id.term,
-            voted_for: from_raft_node(server.vote.leader_id.node_id),
-            committed: server.vote.committed,
-            membership_index: server.membership_config.log_id().map(|id| id.index),
-        })
+        if self.is_stopped() {
+            return None;
+        }
+        let of_store = |members: Option<&Members>| self.view_of_store(members);
+        self.seat.look(|body| Some(body.view()), of_store).flatten()
     }
 
     /// Whether it leads as soon as its vote is on the disk: its election is won.
@@ -275,17 +290,26 @@ impl Group {
 
     /// The membership that counts, committed or not, and where it stands in the log.
     pub(crate) fn members(&self) -> (Option<LogId>, Membership) {
-        let Some(body) = &self.body else { return (None, Membership::default()) };
-        let server = body.raft.server_metrics();
-        let config = Arc::clone(&server.borrow_watched().membership_config);
-        (config.log_id().map(from_raft_log_id), from_raft_membership(config.membership()))
+        let of_store = |members: Option<&Members>| match (members, &self.store) {
+            (Some(members), _) => members.clone(),
+            (None, Some(store)) => store.state().membership(),
+            (None, None) => Members::default(),
+        };
+        self.seat.look(Body::members, of_store).unwrap_or_default()
     }
 
     pub(crate) fn has_member(&self, id: NodeId) -> bool {
-        let Some(body) = &self.body else { return false };
-        let server = body.raft.server_metrics();
-        let server = server.borrow_watched();
-        server.membership_config.membership().get_node(&id.get()).is_some()
+        let of_body = |body: &Body| {
+            let server = body.raft.server_metrics();
+            let server = server.borrow_watched();
+            server.membership_config.membership().get_node(&id.get()).is_some()
+        };
+        let of_store = |members: Option<&Members>| match (members, &self.store) {
+            (Some((_, members)), _) => members.members.contains_key(&id),
+            (None, Some(store)) => store.state().membership().1.members.contains_key(&id),
+            (None, None) => false,
+        };
+        self.seat.look(of_body, of_store).unwrap_or(false)
     }
 
     pub(crate) fn member(&self, id: NodeId) -> Option<Member> {
@@ -309,7 +333,7 @@ impl Group {
         self.wake();
         self.fence.quarantine();
         self.tell_quarantine(cause);
-        if self.body.is_none() {
+        if self.store.is_none() {
             return;
         }
         let _ = self.shared.routes.send(self.id);
@@ -332,32 +356,47 @@ impl Group {
     }
 
     pub(crate) async fn stop(&self) {
-        let Some(body) = &self.body else { return };
+        if self.store.is_none() {
+            return;
+        }
         self.stopped.store(true, Ordering::Release);
         self.wake();
         self.shared.driver.forget(self.id);
-        if let Err(error) = body.raft.shutdown().await {
-            tracing::warn!(partition_id = %self.id, %error, "stop group failed");
-        }
+        self.end().await;
         self.lead.set(false, &self.shared.leads, &self.shared.metrics);
     }
 
     /// Waits until the state has applied `index`.
     pub(crate) async fn wait_applied(&self, index: u64) -> Result<(), ProposeError> {
-        let mut applied_next = self.healthy()?.applied_next.clone();
-        // The sender lives in openraft's worker: gone means stopped.
-        match applied_next.wait_for(|next| *next > index).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(self.stopped()),
+        loop {
+            let applied = self.sound()?.state().applied();
+            if self.is_unloaded() && applied.is_some_and(|applied| applied.index >= index) {
+                return Ok(());
+            }
+            let mut applied_next = self.me().activate(Cause::Client).await?.applied_next.clone();
+            // The sender lives in openraft's worker: gone means stopped, or unloaded.
+            if applied_next.wait_for(|next| *next > index).await.is_ok() {
+                return Ok(());
+            }
+            if self.is_over() {
+                return Err(self.stopped());
+            }
         }
     }
 
     /// Follows the role, until the Raft ends.
-    async fn observe(self: Arc<Self>) {
-        let Some(body) = &self.body else { return };
-        let mut changes = body.raft.server_metrics();
+    async fn observe(
+        self: Arc<Self>,
+        body: Weak<Body>,
+        mut changes: ServerMetrics,
+        ended: AllMetrics,
+    ) {
         let mut last = None;
         loop {
+            if !self.seat.holds(&body) {
+                // It was taken out of memory.
+                return;
+            }
             let view = self.view();
             if view != last {
                 self.vote_changed(last.as_ref(), view.as_ref());
@@ -374,9 +413,12 @@ impl Group {
                 break;
             }
         }
+        if !self.seat.holds(&body) {
+            return;
+        }
         self.stopped.store(true, Ordering::Release);
         self.lead.set(false, &self.shared.leads, &self.shared.metrics);
-        let ended = body.raft.metrics().borrow_watched().running_state.clone();
+        let ended = ended.borrow_watched().running_state.clone();
         if let Err(openraft::errors::Fatal::StorageError(_) | openraft::errors::Fatal::Panicked) =
             &ended
         {
@@ -394,6 +436,9 @@ impl Group {
         if changed {
             let term = now.map_or(0, |view| view.term);
             tracing::info!(partition_id = %self.id, term, leads, "leadership changed");
+        }
+        if leads {
+            self.me().is_led();
         }
         let route = |view: Option<&View>| {
             view.map(|view| (view.membership_index, view.committed.then_some(view.voted_for)))

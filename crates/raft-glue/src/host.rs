@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::fence::Path;
 use crate::group::Group;
+use crate::protocol::Cause;
 use crate::shared::Shared;
 use crate::types::GroupMember;
 use crate::{CheckFault, CreateError, HostConfig, LoadFault, Partition, Transport, maintain};
@@ -99,7 +100,7 @@ impl PartitionHost {
 
     /// Lets the group of an opened partition run, fenced: it votes and appends,
     /// and campaigns on no path. Its state may be behind its log until it is
-    /// [loaded](Self::load).
+    /// [loaded](Self::load). On demand, its Raft is made when the first message comes.
     ///
     /// # Errors
     /// [`LoadFault`]; the partition is quarantined then.
@@ -115,17 +116,24 @@ impl PartitionHost {
         debug_assert_eq!(*right.unit(), id, "the right is another partition's");
         // Two Rafts on one log would be the end of it.
         let _one = Loading::begin(&self.shared, id)?;
-        if self.shared.group(id).is_some_and(|group| group.body.is_some()) {
+        if self.shared.group(id).is_some_and(|group| group.store.is_some()) {
             return Ok(());
         }
         let created_with = self.created_with(id);
-        let result = Group::start(&self.shared, id, created_with.clone(), store).await;
+        let (shared, created) = (&self.shared, created_with.clone());
+        let result = match shared.is_on_demand() {
+            true => Group::unloaded(shared, id, created, store).await,
+            false => Group::start(shared, id, created, store).await,
+        };
         let group = match &result {
             Ok(group) => Arc::clone(group),
             Err(fault) => Group::broken(&self.shared, id, created_with, fault.to_string()),
         };
         self.shared.groups.write().insert(id, Arc::clone(&group));
-        group.attend();
+        // It may be broken, or wanted already.
+        if group.running().is_some() {
+            group.attend();
+        }
         result.map(drop)
     }
 
@@ -151,12 +159,11 @@ impl PartitionHost {
     pub async fn check(&self, id: PartitionId, verify: Verify) -> Result<(), CheckFault> {
         let fault = |what: String| CheckFault { id, what };
         let group = self.shared.group(id).ok_or_else(|| fault("is not loaded".into()))?;
-        let body = group.healthy().map_err(|error| fault(error.to_string()))?;
-        let store = body.store.clone();
+        let store = group.sound().map_err(|error| fault(error.to_string()))?.clone();
         let checked = self.shared.store.blocking(move |_| store.check(verify)).await;
         let what = match checked {
             // Its Raft may have met a bad disk meanwhile.
-            Ok(Ok(())) => return group.healthy().map(drop).map_err(|e| fault(e.to_string())),
+            Ok(Ok(())) => return group.sound().map(drop).map_err(|e| fault(e.to_string())),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
@@ -231,9 +238,10 @@ impl PartitionHost {
         if let Some(cause) = group.cause() {
             return Err(CreateError::Quarantined { cause });
         }
-        let Some(body) = &group.body else { return Err(CreateError::NotFound(id)) };
         let failed = |what: String| CreateError::Failed { id, what };
         let fatal = |error: openraft::errors::Fatal<_>| failed(error.to_string());
+        let body = group.activate(Cause::Client).await;
+        let body = body.map_err(|error| failed(error.to_string()))?;
         if body.raft.is_initialized().await.map_err(fatal)? {
             return Ok(false);
         }
@@ -315,10 +323,25 @@ impl PartitionHost {
         assert!(first, "a host has one listener");
     }
 
+    /// Has `told` called for each partition whose leader was not looked for in the start
+    /// ([`NotYet::deferred`](crate::NotYet::deferred)), when it has one that this replica
+    /// heard of and has caught up with. It must not block.
+    ///
+    /// # Panics
+    /// When somebody is told already.
+    pub fn on_confirmed(&self, told: impl Fn(PartitionId) + Send + Sync + 'static) {
+        let first = self.shared.on_confirmed.set(Box::new(told)).is_ok();
+        assert!(first, "a host has one listener");
+    }
+
     /// A peer said hello: what this node leads with it talks to it at once.
     pub fn peer_is_back(&self, node_id: NodeId) {
+        self.shared.offer_again(node_id);
         for group in self.shared.shared_with(node_id) {
-            self.shared.tasks.spawn(group.nudge(node_id));
+            // What sleeps is offered to the peer as it is, and wakes where it refuses.
+            if group.running().is_some() && !group.leads_asleep() {
+                self.shared.tasks.spawn(group.nudge(node_id));
+            }
         }
     }
 

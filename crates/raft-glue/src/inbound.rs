@@ -10,19 +10,20 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest,
     VoteRequest, VoteResponse,
 };
-use partition_types::{NodeId, PartitionId, Reason, Vote};
+use partition_types::{LogId, NodeId, PartitionId, Reason, Vote};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::body::Body;
 use crate::convert::{
     from_raft_log_id, from_raft_vote, to_raft_entry, to_raft_log_id, to_raft_stored_membership,
     to_raft_vote,
 };
 use crate::fence::Path;
-use crate::group::{Body, Group};
-use crate::protocol::{self, Answer, Standing};
+use crate::group::Group;
+use crate::protocol::{self, Answer, Cause, Standing};
 use crate::state_machine::SnapshotData;
 use crate::types::{RaftSnapshot, RaftSnapshotMeta, TypeConfig};
 use crate::{AppendReply, PartitionHost, RaftReply, RaftRequest, Refusal, SnapshotHeader};
@@ -45,11 +46,14 @@ impl PartitionHost {
             self.shared.wanted.heard(id, &request);
         }
         let group = self.receiver(id)?;
-        let Some(body) = group.running() else { return Err(out_of_service(&group)) };
+        if group.is_stopped() || group.store.is_none() {
+            return Err(out_of_service(&group));
+        }
         match request {
             RaftRequest::Append { vote, prev, entries, committed } => {
                 sent_by(from, vote)?;
                 group.takes_message()?;
+                let body = group.needed().await?;
                 group.wake();
                 let rpc = AppendEntriesRequest {
                     vote: to_raft_vote(vote),
@@ -71,6 +75,7 @@ impl PartitionHost {
             RaftRequest::Vote { vote, last, leadership_transfer, leader_gone } => {
                 sent_by(from, vote)?;
                 group.may_vote()?;
+                let body = group.needed().await?;
                 let mut rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
                 // The same to openraft: the leader's lease does not count.
                 let is_lost = leader_gone && group.has_lost_leader();
@@ -87,6 +92,7 @@ impl PartitionHost {
                 if !group.hears_out_pre_vote() {
                     return Ok(group.refuse(vote));
                 }
+                let body = group.needed().await?;
                 let rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
                 let reply =
                     body.raft.pre_vote(rpc).await.map_err(|error| stopped(&group, &error))?;
@@ -94,15 +100,19 @@ impl PartitionHost {
             }
             RaftRequest::Transfer { from: vote, to, last } => {
                 sent_by(from, vote)?;
+                let body = group.needed().await?;
                 group.wake();
                 let rpc = TransferLeaderRequest::new(
                     to_raft_vote(vote),
                     to.get(),
                     last.map(to_raft_log_id),
                 );
-                group.take_over(body, to, rpc).await
+                group.take_over(&body, to, rpc).await
             }
-            RaftRequest::ReadIndex => group.answer_read_index(group.settle_time()).await,
+            RaftRequest::ReadIndex => {
+                group.is_sought();
+                group.answer_read_index(group.settle_time()).await
+            }
         }
     }
 
@@ -124,9 +134,9 @@ impl PartitionHost {
         S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
     {
         let group = self.receiver(header.partition_id)?;
-        let Some(body) = group.running() else { return Err(out_of_service(&group)) };
         sent_by(from, header.vote)?;
         group.takes_message()?;
+        let body = group.needed().await?;
         let beyond =
             (header.last.term, header.last.leader) > (header.vote.term, header.vote.voted_for);
         if beyond {
@@ -180,6 +190,11 @@ impl PartitionHost {
 }
 
 impl Group {
+    /// What answers for the group; it is brought into memory where it is not.
+    async fn needed(self: &Arc<Self>) -> Result<Arc<Body>, Refusal> {
+        self.activate(Cause::Peer).await.map_err(|_| out_of_service(self))
+    }
+
     /// Counts a leader's message; one that is being deleted takes none.
     fn takes_message(&self) -> Result<(), Refusal> {
         if self.hold.take_message() {
@@ -198,8 +213,7 @@ impl Group {
     /// it has its log, this one is that voter, come back. A node that lost its memory of
     /// it has another incarnation, and nobody takes it for the member.
     fn may_vote(&self) -> Result<(), Refusal> {
-        let has_log =
-            self.body.as_ref().is_some_and(|body| body.store.log().bounds().last.is_some());
+        let has_log = self.store.as_ref().is_some_and(|store| store.log().bounds().last.is_some());
         if (has_log || !self.created_with.is_empty()) && !self.fence.is_owing() {
             return Ok(());
         }
@@ -207,12 +221,18 @@ impl Group {
         Err(refusal(Reason::Starting, message))
     }
 
-    fn heard_leader(&self, from: NodeId, vote: Vote, committed: Option<partition_types::LogId>) {
-        self.leader_gone.store(false, Ordering::Release);
+    fn heard_leader(&self, from: NodeId, vote: Vote, committed: Option<LogId>) {
         self.wake();
-        if self.contact.heard(from, vote.term, committed) {
+        self.note_leader(from, vote.term, committed);
+    }
+
+    /// Takes the word of who leads.
+    pub(crate) fn note_leader(&self, from: NodeId, term: u64, committed: Option<LogId>) {
+        self.leader_gone.store(false, Ordering::Release);
+        if self.contact.heard(from, term, committed) {
             let _ = self.shared.routes.send(self.id);
         }
+        self.me().is_led();
     }
 
     /// Whether openraft is to judge a pre-vote. A leader that sleeps lets the

@@ -33,8 +33,11 @@ mod membership;
 mod partition;
 mod propose;
 mod read;
+mod seek;
 mod transfer;
 
+mod activate;
+mod body;
 mod contact;
 mod fence;
 mod group;
@@ -53,7 +56,7 @@ mod types;
 #[cfg(test)]
 mod conformance;
 
-pub use config::{HostConfig, InvalidConfig};
+pub use config::{Activation, HostConfig, InvalidConfig};
 pub use drain::DrainOutcome;
 pub use elect::VerifiedLeader;
 pub use error::{

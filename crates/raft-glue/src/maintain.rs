@@ -1,5 +1,5 @@
 //! Background work of a host: purging logs, dropping abandoned uploads, and
-//! what `balance`, `driver`, `removed` and `sleep` do.
+//! what `activate`, `balance`, `driver`, `removed` and `sleep` do.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,9 +8,10 @@ use partition_types::{Command, Op};
 use tokio::time::Instant;
 
 use crate::abandoned::Abandoned;
-use crate::group::{Body, Group};
+use crate::body::Body;
+use crate::group::Group;
 use crate::shared::Shared;
-use crate::{Partition, balance, driver, removed, sleep};
+use crate::{Partition, activate, balance, driver, removed, sleep};
 
 /// Between two looks at staged extents and at the apply lag.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -27,6 +28,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>) {
     shared.tasks.spawn(purge_logs(Arc::clone(shared)));
     shared.tasks.spawn(sweep_staged(Arc::clone(shared)));
     shared.tasks.spawn(report_lag(Arc::clone(shared)));
+    shared.tasks.spawn(activate::run(Arc::clone(shared)));
     shared.tasks.spawn(balance::run(Arc::clone(shared)));
     shared.tasks.spawn(removed::look(Arc::clone(shared)));
 }
@@ -42,9 +44,10 @@ async fn purge_logs(shared: Arc<Shared>) {
         let groups = shared.all();
         let keep = keep_bytes(groups.len());
         for group in groups {
-            let Some(body) = &group.body else { continue };
-            let Some(upto) = purgeable(body, keep) else { continue };
-            if let Err(error) = group.purge(body, upto).await {
+            // One that is not in memory has gained nothing since it was.
+            let Some(body) = group.running() else { continue };
+            let Some(upto) = purgeable(&group, &body, keep) else { continue };
+            if let Err(error) = group.purge(&body, upto).await {
                 tracing::debug!(partition_id = %group.id, %error, "purge of a stopped group");
             }
         }
@@ -56,9 +59,9 @@ fn keep_bytes(groups: usize) -> u64 {
 }
 
 /// The last index that is flushed and need not stay, if it is still there.
-fn purgeable(body: &Body, keep_bytes: u64) -> Option<u64> {
+fn purgeable(group: &Group, body: &Body, keep_bytes: u64) -> Option<u64> {
     let durable = body.store.state().durable_applied()?.index;
-    let upto = body.tail.purgeable(keep_bytes)?.min(durable);
+    let upto = group.tail.purgeable(keep_bytes)?.min(durable);
     let purged_next = body.store.log().bounds().purged.map_or(0, |id| id.index + 1);
     (upto >= purged_next).then_some(upto)
 }
@@ -96,8 +99,7 @@ async fn sweep_staged(shared: Arc<Shared>) {
             () = shared.cancel.cancelled() => return,
         }
         for group in shared.all() {
-            let staged =
-                group.body.as_ref().map_or(0, |body| body.store.state().usage().staged_count);
+            let staged = group.store.as_ref().map_or(0, |store| store.state().usage().staged_count);
             let view = group.view().filter(|view| staged > 0 && view.leads());
             let Some(view) = view else {
                 abandoned.forget(group.id);
@@ -140,10 +142,11 @@ fn worst_lag(shared: &Shared) -> u64 {
 
 /// Entries that are committed, as far as is known here, and not applied yet.
 pub(crate) fn apply_lag(group: &Group) -> u64 {
-    let Some(body) = &group.body else { return 0 };
+    let Some(store) = &group.store else { return 0 };
     let told = group.contact.last().and_then(|heard| heard.committed);
-    let committed_next = told.max(body.store.log().committed()).map_or(0, |id| id.index + 1);
-    committed_next.saturating_sub(*body.applied_next.borrow())
+    let committed_next = told.max(store.log().committed()).map_or(0, |id| id.index + 1);
+    let applied_next = store.state().applied().map_or(0, |id| id.index + 1);
+    committed_next.saturating_sub(applied_next)
 }
 
 fn now_ms() -> u64 {

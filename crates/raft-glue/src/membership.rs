@@ -13,7 +13,8 @@ use openraft::type_config::async_runtime::watch::WatchReceiver;
 use partition_types::{Member, NodeId};
 use tokio::time::Instant;
 
-use crate::group::{Body, Group};
+use crate::body::Body;
+use crate::group::Group;
 use crate::types::{GroupMember, TypeConfig};
 use crate::{MembershipError, Partition, ProposeError, transfer};
 
@@ -43,7 +44,8 @@ impl Partition {
         learners: BTreeMap<NodeId, Member>,
     ) -> Result<(), MembershipError> {
         let group = &self.group;
-        group.healthy()?;
+        group.sound()?;
+        group.seek().await;
         let wanted = Wanted::new(voters, learners)?;
         if !group.view().is_some_and(|view| view.leads()) {
             return Err(group.not_leader().into());
@@ -90,23 +92,23 @@ impl Group {
     async fn change_membership(&self, wanted: &Wanted) -> Result<(), MembershipError> {
         let body = self.healthy()?;
         self.wake_to_lead().await;
-        self.drop_former_lives(body, wanted).await?;
+        self.drop_former_lives(&body, wanted).await?;
 
         let known = self.membership();
         let added = collect(wanted, |id, member| known.members.get(id) != Some(member));
         if !added.is_empty() {
             // Same incarnation, or it would have been removed: at most the
             // addresses change, and they are hints.
-            self.commit(body, ChangeMembers::SetNodes(added), true).await?;
+            self.commit(&body, ChangeMembers::SetNodes(added), true).await?;
         }
         let joining: Vec<_> =
             wanted.voters.iter().filter(|id| !known.voters().contains(id)).copied().collect();
-        self.await_caught_up(body, &joining).await?;
+        self.await_caught_up(&body, &joining).await?;
 
         let known = self.membership();
         if known.is_joint() || known.voters() != wanted.voters {
             let voters = wanted.voters.iter().map(|id| id.get()).collect();
-            self.commit(body, ChangeMembers::ReplaceAllVoters(voters), true).await?;
+            self.commit(&body, ChangeMembers::ReplaceAllVoters(voters), true).await?;
         }
         let leaving: BTreeSet<_> = self
             .membership()
@@ -115,7 +117,7 @@ impl Group {
             .map(NodeId::get)
             .collect();
         if !leaving.is_empty() {
-            self.commit(body, ChangeMembers::RemoveNodes(leaving), false).await?;
+            self.commit(&body, ChangeMembers::RemoveNodes(leaving), false).await?;
         }
         Ok(())
     }

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
 
-use crate::protocol::Path;
+use crate::protocol::{Cause, Path};
 
 /// Times that the fence held back an election: a path above it leaked. Label `path`.
 pub const ELECTION_FENCE_SUPPRESSED: &str = "datanode_election_fence_suppressed_total";
@@ -25,6 +29,15 @@ pub const PARTITION_LEADERS: &str = "datanode_partition_leaders";
 pub const RAFT_APPLY_LAG: &str = "datanode_raft_apply_lag_entries";
 /// Replicas of this node that sleep.
 pub const PARTITIONS_SLEEPING: &str = "datanode_partitions_sleeping";
+/// Replicas of this node by whether their Raft is in memory. Label `state`: `loaded` or
+/// `unloaded`.
+pub const PARTITIONS_IN_MEMORY: &str = "datanode_partitions_in_memory";
+/// Groups brought into memory on demand. Label `cause`.
+pub const ACTIVATIONS: &str = "datanode_partition_activations_total";
+/// How long that took, from the first who wanted it, in seconds.
+pub const ACTIVATION_DURATION: &str = "datanode_partition_activation_duration_seconds";
+/// Groups taken out of memory because they slept for long.
+pub const DEACTIVATIONS: &str = "datanode_partition_deactivations_total";
 /// Commands proposed on this node. Label `outcome`.
 pub const RAFT_PROPOSALS: &str = "datanode_raft_proposals_total";
 
@@ -45,6 +58,11 @@ pub(crate) struct Metrics {
     pub(crate) apply_lag: Gauge,
     pub(crate) sleeping: Gauge,
     pub(crate) proposals: Proposals,
+    pub(crate) loaded: Gauge,
+    pub(crate) unloaded: Gauge,
+    pub(crate) deactivated: Counter,
+    activations: [Counter; Cause::ALL.len()],
+    activation_duration: Histogram,
 }
 
 /// Elections held back, by the path that led to them. All clones count together.
@@ -84,21 +102,14 @@ pub(crate) struct Proposals {
 }
 
 impl Metrics {
+    /// A group was brought into memory.
+    pub(crate) fn activated(&self, cause: Cause, took: Duration) {
+        self.activations[cause as usize].increment(1);
+        self.activation_duration.record(took.as_secs_f64());
+    }
+
     pub(crate) fn new() -> Self {
-        describe_counter!(
-            ELECTION_FENCE_SUPPRESSED,
-            "Elections held back by the fence of a partition that is not ready"
-        );
-        describe_counter!(SELF_LED_PRELISTEN, "Leaderships taken while the client port was closed");
-        describe_counter!(LEADERS_HANDED_BACK, "Leaderships given back to the preferred node");
-        describe_counter!(
-            REPLICAS_REMOVED,
-            "Replicas deleted because their group had removed them while this node was away"
-        );
-        describe_gauge!(PARTITION_LEADERS, "Partitions led by this node");
-        describe_gauge!(RAFT_APPLY_LAG, "Most entries that a replica is behind in applying");
-        describe_gauge!(PARTITIONS_SLEEPING, "Replicas that sleep: idle, without heartbeats");
-        describe_counter!(RAFT_PROPOSALS, "Commands proposed on this node");
+        describe();
         let proposals = |outcome: &'static str| counter!(RAFT_PROPOSALS, "outcome" => outcome);
         Self {
             suppressed: Suppressed::new(),
@@ -113,6 +124,36 @@ impl Metrics {
                 refused: proposals("refused"),
                 unknown: proposals("unknown"),
             },
+            loaded: gauge!(PARTITIONS_IN_MEMORY, "state" => "loaded"),
+            unloaded: gauge!(PARTITIONS_IN_MEMORY, "state" => "unloaded"),
+            deactivated: counter!(DEACTIVATIONS),
+            activations: Cause::ALL.map(|cause| counter!(ACTIVATIONS, "cause" => cause.as_str())),
+            activation_duration: histogram!(ACTIVATION_DURATION),
         }
     }
+}
+
+fn describe() {
+    describe_counter!(
+        ELECTION_FENCE_SUPPRESSED,
+        "Elections held back by the fence of a partition that is not ready"
+    );
+    describe_counter!(SELF_LED_PRELISTEN, "Leaderships taken while the client port was closed");
+    describe_counter!(LEADERS_HANDED_BACK, "Leaderships given back to the preferred node");
+    describe_counter!(
+        REPLICAS_REMOVED,
+        "Replicas deleted because their group had removed them while this node was away"
+    );
+    describe_gauge!(PARTITION_LEADERS, "Partitions led by this node");
+    describe_gauge!(RAFT_APPLY_LAG, "Most entries that a replica is behind in applying");
+    describe_gauge!(PARTITIONS_SLEEPING, "Replicas that sleep: idle, without heartbeats");
+    describe_counter!(RAFT_PROPOSALS, "Commands proposed on this node");
+    describe_gauge!(PARTITIONS_IN_MEMORY, "Replicas by whether their Raft is in memory");
+    describe_counter!(ACTIVATIONS, "Groups brought into memory on demand, by who wanted them");
+    describe_histogram!(
+        ACTIVATION_DURATION,
+        Unit::Seconds,
+        "How long it took to bring a group into memory"
+    );
+    describe_counter!(DEACTIVATIONS, "Groups taken out of memory because they slept for long");
 }

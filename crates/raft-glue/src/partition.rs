@@ -9,8 +9,9 @@ use openraft::type_config::async_runtime::watch::WatchReceiver;
 use partition_store::PartitionState;
 use partition_types::{LogId, Member, NodeId, PartitionId};
 
-use crate::convert::{from_raft_log_id, from_raft_membership};
+use crate::convert::from_raft_log_id;
 use crate::group::Group;
+use crate::protocol::Cause;
 use crate::{PartitionStatus, ProposeError, ReplicaState, Role, SnapshotError};
 
 /// How long a snapshot may take to be noted and the log to be purged.
@@ -58,18 +59,18 @@ impl Partition {
             membership_log_id: None,
             cause: group.cause(),
         };
-        let Some(body) = &group.body else { return status };
-        {
-            let metrics = body.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            status.role = role(metrics.state);
-            status.term = metrics.current_term;
-            status.snapshot = metrics.snapshot.map(from_raft_log_id);
-            let membership = &metrics.membership_config;
-            status.membership = from_raft_membership(membership.membership());
-            status.membership_log_id = membership.log_id().map(from_raft_log_id);
+        let Some(store) = &group.store else { return status };
+        if let Some(view) = group.view() {
+            status.role = role(view.state);
+            status.term = view.term;
         }
-        let (log, state) = (body.store.log(), body.store.state());
+        (status.membership_log_id, status.membership) = group.members();
+        let (log, state) = (store.log(), store.state());
+        // Without a Raft: what a crash would leave is what a snapshot would cover.
+        status.snapshot = match group.running() {
+            Some(body) => body.raft.metrics().borrow_watched().snapshot.map(from_raft_log_id),
+            None => state.durable_applied(),
+        };
         let bounds = log.bounds();
         status.purged = bounds.purged;
         status.applied = state.applied();
@@ -78,7 +79,7 @@ impl Partition {
         let usage = state.usage();
         status.size_bytes = usage.size_bytes;
         status.extent_count = usage.extent_count;
-        status.disk = body.store.disk_path().display().to_string();
+        status.disk = store.disk_path().display().to_string();
         status
     }
 
@@ -127,7 +128,7 @@ impl Partition {
     /// # Errors
     /// [`ProposeError::Quarantined`]: a bad replica shows nothing.
     pub fn state(&self) -> Result<&PartitionState, ProposeError> {
-        Ok(self.group.healthy()?.store.state())
+        Ok(self.group.sound()?.state())
     }
 
     /// Whether the disk takes `len_bytes` more.
@@ -135,7 +136,7 @@ impl Partition {
     /// # Errors
     /// [`ProposeError::DiskFull`]; [`ProposeError::Quarantined`].
     pub fn admit(&self, len_bytes: usize) -> Result<(), ProposeError> {
-        let store = &self.group.healthy()?.store;
+        let store = self.group.sound()?;
         store.admit(len_bytes).map_err(|_| ProposeError::DiskFull)
     }
 
@@ -159,14 +160,15 @@ impl Partition {
     /// # Cancel safety
     /// Safe: it may be done or not.
     pub async fn snapshot(&self) -> Result<u64, SnapshotError> {
-        let body = self.group.healthy()?;
+        self.group.sound()?;
+        let body = self.group.activate(Cause::Client).await?;
         let state = body.store.state();
         state.flush().await.map_err(|error| SnapshotError::Failed(error.to_string()))?;
         let Some(durable) = state.durable_applied() else { return Ok(0) };
         let upto = durable.index;
         let purged = async {
             loop {
-                if self.group.purge(body, upto).await.is_err() {
+                if self.group.purge(&body, upto).await.is_err() {
                     return Err(SnapshotError::Propose(self.group.stopped()));
                 }
                 let purged = body.store.log().bounds().purged;
@@ -185,7 +187,9 @@ impl Partition {
     }
 
     fn committed(&self) -> Option<LogId> {
-        let body = self.group.body.as_ref()?;
+        let Some(body) = self.group.running() else {
+            return self.group.store.as_ref()?.log().committed();
+        };
         let metrics = body.raft.data_metrics();
         let committed = metrics.borrow_watched().local_committed;
         committed.map(from_raft_log_id)
@@ -196,6 +200,9 @@ impl Partition {
             ReplicaState::Quarantined
         } else if !self.group.fence.is_open() {
             ReplicaState::Fenced
+        } else if self.group.is_unloaded() && self.group.is_level() {
+            // Whoever needs a leader has one made.
+            ReplicaState::Ready
         } else if self.group.leader().is_none() {
             ReplicaState::Electing
         } else {

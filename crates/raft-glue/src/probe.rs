@@ -129,7 +129,8 @@ impl Group {
     /// quorum confirmed the leadership, for the members to be no older than that.
     fn leaves_out(&self, node_id: NodeId, life: Incarnation) -> Option<LogId> {
         let (at, members) = self.members();
-        let applied_next = *self.body.as_ref()?.applied_next.borrow();
+        let applied = self.store.as_ref()?.state().applied();
+        let applied_next = applied.map_or(0, |id| id.index + 1);
         let known = members.members.get(&node_id);
         let has_asker = known.is_some_and(|member| member.incarnation == life);
         Roll { at, applied_next, is_joint: members.is_joint(), has_asker }.leaves_out()

@@ -14,7 +14,8 @@ use openraft::type_config::TypeConfigExt;
 use partition_types::{Command, Outcome};
 use tokio::time::Instant;
 
-use crate::group::{Body, Group};
+use crate::body::Body;
+use crate::group::Group;
 use crate::types::TypeConfig;
 use crate::{Partition, ProposeError};
 
@@ -54,15 +55,18 @@ impl Partition {
 
 impl Group {
     async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
-        let body = self.healthy()?;
+        let store = self.sound()?;
         let len_bytes = command.op.data_len_bytes();
-        if len_bytes > 0 && body.store.admit(len_bytes).is_err() {
+        if len_bytes > 0 && store.admit(len_bytes).is_err() {
             return Err(ProposeError::DiskFull);
         }
+        self.seek().await;
+        // Led from elsewhere, as far as is known.
+        let Some(body) = self.running() else { return Err(self.not_leader()) };
         self.wake_to_lead().await;
         let give_up = Instant::now() + self.settle_time();
         loop {
-            let forward = match self.try_propose(body, command.clone()).await {
+            let forward = match self.try_propose(&body, command.clone()).await {
                 Tried::Done(result) => return result,
                 Tried::Rejected(forward) => forward,
             };

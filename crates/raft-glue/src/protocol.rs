@@ -15,8 +15,10 @@
 //! | is it this replica's turn to campaign? | [`campaign_is_due`] |
 //! | whom may a leader tell to take over? | [`choose_target`] |
 //! | is the handing over finished? | [`drain_goes_on`] |
+//! | which group is brought into memory next, and which leaves it? | [`Line`], [`Leaving::may_leave`], [`Left::wants_warm_up`] |
 //! | was a leadership taken behind a closed port? | [`Leadership`] |
 
+mod activation;
 mod campaign;
 mod fence;
 mod leadership;
@@ -27,6 +29,7 @@ mod standing;
 mod timer;
 mod transfer;
 
+pub use activation::{Cause, Leaving, Left, Line};
 pub use campaign::{CAMPAIGN_PAUSE, campaign_delay, campaign_is_due, may_campaign_on_return};
 pub use fence::{Fence, Pass, Path, may_take_over, timer_may_run};
 pub use leadership::{Leadership, LeadershipChange};

@@ -52,7 +52,8 @@ impl Group {
     async fn read_index(&self) -> Result<Option<LogId>, ProposeError> {
         let give_up = Instant::now() + self.shared.config.election_timeout.0;
         loop {
-            self.healthy()?;
+            self.sound()?;
+            self.seek().await;
             let read = match self.leader() {
                 Some(leader) if leader == self.shared.config.node_id => {
                     self.lead_read_index(self.settle_time()).await

@@ -41,6 +41,9 @@ use crate::{CreateError, Partition, PartitionHost};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Replicas that ask at the same time.
 const PARALLEL: usize = 256;
+/// Of those that are not in memory, so many ask in one look: most of them wait for
+/// somebody to use their group, and those of a group that sleeps are not lost.
+const UNLOADED_MAX: usize = 256;
 /// Who is about to add a replica, and found one there, is given this time.
 const KEPT: Duration = Duration::from_secs(60);
 
@@ -186,8 +189,8 @@ impl Group {
 
     /// `None` for a replica whose log is not known.
     fn memory(&self) -> Option<Memory> {
-        let body = self.healthy().ok()?;
-        let (log, state) = (body.store.log().bounds(), body.store.state());
+        let store = self.sound().ok()?;
+        let (log, state) = (store.log().bounds(), store.state());
         let last = log.last.or(log.purged).max(state.applied());
         Some(Memory { last, members_at: self.members().0 })
     }
@@ -201,6 +204,7 @@ impl Group {
 /// Looks now and then whether replicas that have no leader are anybody's still.
 pub(crate) async fn look(shared: Arc<Shared>) {
     let host = PartitionHost { shared: Arc::clone(&shared) };
+    let mut asked_last = None;
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -211,11 +215,24 @@ pub(crate) async fn look(shared: Arc<Shared>) {
             continue;
         }
         let mut orphans = shared.all();
-        orphans.retain(|group| group.healthy().is_ok() && group.is_lost());
+        orphans.retain(|group| group.sound().is_ok() && group.is_lost());
+        let (unloaded, mut orphans): (Vec<_>, Vec<_>) =
+            orphans.into_iter().partition(|group| group.is_unloaded());
+        let waiting: Vec<_> = unloaded.iter().map(|group| group.id).collect();
+        let turn = in_turn(&waiting, asked_last);
+        asked_last = turn.last().copied();
+        orphans.extend(unloaded.into_iter().filter(|group| turn.contains(&group.id)));
         futures::stream::iter(orphans)
             .for_each_concurrent(PARALLEL, |group| look_at(&host, group))
             .await;
     }
+}
+
+/// Whose turn it is, after those that had theirs; `ids` in their order.
+fn in_turn(ids: &[PartitionId], after: Option<PartitionId>) -> Vec<PartitionId> {
+    let begin = ids.partition_point(|id| Some(*id) <= after);
+    let (before, rest) = ids.split_at(begin);
+    rest.iter().chain(before).copied().take(UNLOADED_MAX).collect()
 }
 
 async fn look_at(host: &PartitionHost, group: Arc<Group>) {
@@ -235,6 +252,23 @@ async fn look_at(host: &PartitionHost, group: Arc<Group>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everybody_has_a_turn() {
+        let id = |id| PartitionId::new(id).expect("above 0");
+        let ids: Vec<_> = (1..=600).map(id).collect();
+        let mut asked = std::collections::BTreeSet::new();
+        let mut last = None;
+        for _ in 0..3 {
+            let turn = in_turn(&ids, last);
+            assert_eq!(turn.len(), UNLOADED_MAX);
+            last = turn.last().copied();
+            asked.extend(turn);
+        }
+        assert_eq!(asked.len(), 600);
+        assert_eq!(in_turn(&[7, 9].map(id), Some(id(8))), [9, 7].map(id));
+        assert!(in_turn(&[], last).is_empty());
+    }
 
     #[test]
     fn lets_go_only_when_nothing_came_between() {

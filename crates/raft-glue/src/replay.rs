@@ -57,6 +57,11 @@ impl Replay {
         matches!(*self.phase.lock(), Phase::Behind(_))
     }
 
+    /// Whether nothing is left to replay; nothing is waited for.
+    pub(crate) fn is_level(&self) -> bool {
+        self.finish_if_level()
+    }
+
     /// Leaves the entries up to `last` to the replay. False when that is over:
     /// they are to be applied.
     pub(crate) fn defer(&self, last: LogId) -> bool {

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::activate::Activations;
 use crate::balance::Balance;
 use crate::driver::Driver;
 use crate::fence::Fence;
@@ -34,6 +35,9 @@ pub(crate) type OnQuarantine = Box<dyn Fn(PartitionId, &str) + Send + Sync>;
 /// Is told which partition has no replica here any more.
 pub(crate) type OnRemoved = Box<dyn Fn(PartitionId) + Send + Sync>;
 
+/// Is told which partition that was deferred has a leader now.
+pub(crate) type OnConfirmed = Box<dyn Fn(PartitionId) + Send + Sync>;
+
 /// What the host and its groups share.
 pub(crate) struct Shared {
     pub(crate) config: HostConfig,
@@ -43,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) groups: RwLock<BTreeMap<PartitionId, Arc<Group>>>,
     pub(crate) draining: AtomicBool,
     pub(crate) leads: Leads,
+    pub(crate) activations: Activations,
     pub(crate) balance: Balance,
     pub(crate) driver: Driver,
     pub(crate) sleepers: Sleepers,
@@ -53,6 +58,7 @@ pub(crate) struct Shared {
     /// Whom to tell of a quarantine; see [`PartitionHost::on_quarantine`](crate::PartitionHost::on_quarantine).
     pub(crate) on_quarantine: OnceLock<OnQuarantine>,
     pub(crate) on_removed: OnceLock<OnRemoved>,
+    pub(crate) on_confirmed: OnceLock<OnConfirmed>,
     pub(crate) receiving: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -74,6 +80,7 @@ impl Shared {
             groups: RwLock::default(),
             draining: AtomicBool::new(false),
             leads: Leads::new(),
+            activations: Activations::new(),
             balance: Balance::default(),
             metrics: Metrics::new(),
             routes: broadcast::channel(ROUTES_BUFFER).0,
@@ -81,6 +88,7 @@ impl Shared {
             wanted: Wanted::default(),
             on_quarantine: OnceLock::new(),
             on_removed: OnceLock::new(),
+            on_confirmed: OnceLock::new(),
             receiving: Semaphore::new(RECEIVING_MAX),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),

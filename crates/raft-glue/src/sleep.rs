@@ -14,11 +14,13 @@
 //! ```
 //!
 //! In place of all those heartbeats one beat goes from node to node, for all
-//! groups that the one leads and that sleep on the other. A follower that sleeps
+//! groups that the one leads and that sleep on the other, whether in memory there or
+//! not. A follower that sleeps
 //! trusts its leader for as long as it trusted one that it heard of. What may sleep
 //! is decided by [`protocol::Idle`] and [`protocol::Told`].
 
 mod book;
+mod offer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,11 +58,12 @@ pub(crate) struct Rest {
 struct Times {
     active_at: Instant,
     woken_at: Option<Instant>,
+    slept_at: Option<Instant>,
 }
 
 impl Default for Rest {
     fn default() -> Self {
-        let times = Times { active_at: Instant::now(), woken_at: None };
+        let times = Times { active_at: Instant::now(), woken_at: None, slept_at: None };
         Self { state: AtomicU8::new(AWAKE), times: Mutex::new(times) }
     }
 }
@@ -109,7 +112,7 @@ impl PartitionHost {
             group.is_some_and(|group| group.hold.take_message() && group.sleep_under(from, told))
         };
         let agreed = call.groups.iter().filter(agrees).map(|told| told.partition_id).collect();
-        SleepReply { agreed, same }
+        SleepReply { agreed, same, starting: !shared.leads.is_serving() }
     }
 }
 
@@ -146,10 +149,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         beats = !beats;
         if beats {
             let beats = shared.sleepers.book.lock().beats();
-            for (node_id, member, digest) in beats {
+            for book::Beat { to, member, digest, is_offer } in beats {
                 let shared = Arc::clone(&shared);
                 shared.clone().tasks.spawn(async move {
-                    let _ = shared.tell(node_id, &member, digest, Vec::new()).await;
+                    match is_offer {
+                        true => shared.offer(to, &member).await,
+                        false => drop(shared.tell(to, &member, digest, Vec::new()).await),
+                    }
                 });
             }
         }
@@ -175,17 +181,29 @@ impl Shared {
         groups: Vec<SleepingGroup>,
     ) -> Vec<PartitionId> {
         let is_beat = groups.is_empty();
-        let book::Digest { count, sum } = digest;
-        let call = SleepCall { life: self.sleepers.life, count, sum, groups };
         let wait = self.config.heartbeat_interval / 2;
-        let answer = tokio::time::timeout(wait, self.transport.sleep(to, member, call, wait));
-        let Ok(Ok(reply)) = answer.await else { return Vec::new() };
+        let Some(reply) = self.say(to, member, digest, groups, wait).await else {
+            return Vec::new();
+        };
         // Those that are falling asleep are known to one side only for a moment.
         if is_beat {
-            let wakes = self.sleepers.book.lock().answered(to, reply.same);
-            self.wake(wakes);
+            self.sleepers.book.lock().answered(to, reply.same);
         }
         reply.agreed
+    }
+
+    async fn say(
+        &self,
+        to: NodeId,
+        member: &Member,
+        digest: book::Digest,
+        groups: Vec<SleepingGroup>,
+        wait: Duration,
+    ) -> Option<SleepReply> {
+        let book::Digest { count, sum } = digest;
+        let call = SleepCall { life: self.sleepers.life, count, sum, groups };
+        let answer = self.transport.sleep(to, member, call, wait);
+        tokio::time::timeout(wait, answer).await.ok()?.ok()
     }
 }
 
@@ -245,6 +263,17 @@ impl Group {
         let woken_at = self.rest.times.lock().woken_at;
         let soon = self.shared.config.heartbeat_interval;
         self.is_asleep() || woken_at.is_some_and(|at| at.elapsed() < soon)
+    }
+
+    /// For how long it has slept.
+    pub(crate) fn asleep_for(&self) -> Duration {
+        let slept_at = self.rest.times.lock().slept_at.filter(|_| self.is_asleep());
+        slept_at.map_or(Duration::ZERO, |at| at.elapsed())
+    }
+
+    /// Whether it sleeps, and is led from here.
+    pub(crate) fn leads_asleep(&self) -> bool {
+        self.rest.state.load(Ordering::Acquire) == LEADS
     }
 
     /// Something happened to the group: it does not sleep for a while.
@@ -361,32 +390,35 @@ impl Group {
         }
         {
             let mut book = self.shared.sleepers.book.lock();
-            self.rest.state.store(FOLLOWS, Ordering::Release);
+            let slept = self.rest.state.swap(FOLLOWS, Ordering::AcqRel) == FOLLOWS;
             book.follow(self.id, told.term, leader);
             self.shared.tell_count(&book);
             self.shared.driver.forget(self.id);
+            let mut times = self.rest.times.lock();
+            times.slept_at = times.slept_at.filter(|_| slept).or_else(|| Some(Instant::now()));
         }
         // A message that came in between woke what did not sleep yet.
         if !self.told(leader, told).agrees() {
             self.wake();
             return false;
         }
+        // Its word is a leader's, and all that it has is committed and applied here.
+        self.note_leader(leader, told.term, told.last);
         true
     }
 
     fn told(&self, leader: NodeId, told: &SleepingGroup) -> Told {
-        let healthy = self.healthy().ok();
+        let store = self.sound().ok();
         let follows = self.view().is_some_and(|view| {
             let led = view.committed && view.voted_for == Some(leader);
             led && view.term == told.term && !view.leads()
         });
-        let last = healthy.and_then(|body| body.store.log().bounds().last);
-        let applied_next = healthy.map(|body| *body.applied_next.borrow());
-        let last_next = last.map_or(0, |id| id.index + 1);
+        let last = store.and_then(|store| store.log().bounds().last);
+        let applied = store.and_then(|store| store.state().applied());
         Told {
-            follows: follows && healthy.is_some(),
+            follows: follows && store.is_some(),
             same_log: last == told.last,
-            has_applied: applied_next.is_some_and(|next| next >= last_next),
+            has_applied: applied >= last,
         }
     }
 }

@@ -46,7 +46,8 @@ pub enum ReplicaState {
     Fenced,
     /// May do everything; no leader is verified yet.
     Electing,
-    /// May do everything, under a verified leader.
+    /// May do everything, under a verified leader; or has all that it knows of, is not in
+    /// memory, and looks for a leader when somebody needs one.
     Ready,
     /// Bad: never leads and never serves.
     Quarantined,

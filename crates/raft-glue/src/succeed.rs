@@ -21,8 +21,9 @@ use partition_types::{LogId, NodeId, Vote};
 use tokio::time::Instant;
 
 use crate::group::{Group, View};
+use crate::protocol::{self, Cause};
 use crate::shared::Shared;
-use crate::{PartitionHost, RaftReply, RaftRequest, protocol};
+use crate::{PartitionHost, RaftReply, RaftRequest};
 
 /// Groups that look for a successor at the same time.
 const PARALLEL: usize = 64;
@@ -86,11 +87,18 @@ impl Group {
     fn lose_leader(&self, node_id: NodeId) -> bool {
         // One that was voted for and died before it was heard leaves nobody behind
         // either: a hand-over does that.
-        let lost = self.leader().or_else(|| self.view()?.voted_for);
+        let voted_for = || self.view().filter(|_| !self.is_unused())?.voted_for;
+        let lost = self.leader().or_else(voted_for);
         if lost != Some(node_id) {
             return false;
         }
         self.is_orphaned_by(node_id)
+    }
+
+    /// Whether nobody has needed the group since this node came up: whom it voted for
+    /// before does not matter until somebody does.
+    fn is_unused(&self) -> bool {
+        self.is_unloaded() && self.contact.last().is_none()
     }
 
     /// Forgets a leader. Whether somebody else is needed.
@@ -119,7 +127,7 @@ impl Group {
             if !protocol::timer_may_run(self.fence.state(), self.shared.leads.is_serving()) {
                 return;
             }
-            let Some(body) = self.running() else { return };
+            let Ok(body) = self.me().activate(Cause::Succession).await else { return };
             let term = self.view().map(|view| view.term);
             let mut wait = ASK_AGAIN;
             if self.may_succeed().await && self.is_still_orphaned(term) {
@@ -199,7 +207,7 @@ impl Group {
             return false;
         }
         let vote = Vote { term: view.term + 1, voted_for: Some(me), committed: false };
-        let last = self.body.as_ref().and_then(|body| body.store.log().bounds().last);
+        let last = self.last();
         let mut granted = vec![me];
         let mut answers: FuturesUnordered<_> = membership
             .voters()
@@ -235,8 +243,12 @@ impl Group {
 
     /// Says no to a pre-vote. Changes nothing.
     pub(crate) fn refuse(&self, vote: Vote) -> RaftReply {
-        let last = self.body.as_ref().and_then(|body| body.store.log().bounds().last);
+        let last = self.last();
         RaftReply::Vote { vote: self.own_vote().unwrap_or(vote), granted: false, last }
+    }
+
+    fn last(&self) -> Option<LogId> {
+        self.store.as_ref().and_then(|store| store.log().bounds().last)
     }
 
     fn own_vote(&self) -> Option<Vote> {
@@ -247,7 +259,7 @@ impl Group {
     /// Answers a voter that lost the leader: yes, if this replica lost it too
     /// and would vote for that one. Changes nothing.
     pub(crate) fn would_succeed(self: &Arc<Self>, vote: Vote, last: Option<LogId>) -> RaftReply {
-        let own_last = self.body.as_ref().and_then(|body| body.store.log().bounds().last);
+        let own_last = self.last();
         let own = self.own_vote();
         let granted = self.has_lost_leader()
             && !self.awaits_winner(vote.voted_for)

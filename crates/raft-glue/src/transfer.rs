@@ -40,6 +40,7 @@ impl Partition {
     /// Dropping the future leaves a hand-over that has begun to itself.
     pub async fn transfer_leader(&self, to: NodeId) -> Result<NodeId, TransferError> {
         let group = &self.group;
+        group.seek().await;
         let _turn = group.changing.lock().await;
         let followers = group.followers()?;
         if to == group.shared.config.node_id {
@@ -97,7 +98,10 @@ impl Group {
 
     /// The other voters. Fails when this replica does not lead.
     fn followers(&self) -> Result<Vec<Follower>, TransferError> {
-        let Some(body) = self.running() else { return Err(self.stopped().into()) };
+        let Some(body) = self.running() else {
+            let why = if self.is_over() { self.stopped() } else { self.not_leader() };
+            return Err(why.into());
+        };
         self.is_active();
         let metrics = body.raft.metrics();
         let (state, last, membership, replication) = {

@@ -126,6 +126,8 @@ pub struct SleepReply {
     pub agreed: Vec<PartitionId>,
     /// Whether the same groups slept here when it came.
     pub same: bool,
+    /// Not everything is loaded here yet: what did not agree may agree later.
+    pub starting: bool,
 }
 
 /// A message to a replica.

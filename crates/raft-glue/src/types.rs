@@ -5,8 +5,10 @@
 
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::impls::{BoxedErrorSource, InlineBatch, OneshotResponder, Vote};
+use openraft::metrics::{RaftMetrics, RaftServerMetrics};
 use openraft::type_config::alias::{
     CommittedLeaderIdOf, EntryOf, LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf,
+    WatchReceiverOf,
 };
 use openraft::{Entry, EntryPayload, OptionalSend, RaftTypeConfig};
 use openraft_rt_tokio::TokioRuntime;
@@ -42,6 +44,11 @@ impl RaftTypeConfig for TypeConfig {
         T: OptionalSend + 'static;
     type ErrorSource = BoxedErrorSource;
 }
+
+/// What a running group says of its role, vote and members.
+pub(crate) type ServerMetrics = WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>;
+/// And everything else that it says.
+pub(crate) type AllMetrics = WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>;
 
 /// A [`Member`] with the default that openraft's tools ask for: nobody's.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,6 +31,10 @@ pub(crate) fn critical_path<U: Unit>(
     if !parts.is_empty() {
         let _ = write!(line, ": {}", parts.join("; "));
     }
+    let deferred = timeline.units.values().filter(|unit| unit.deferred.is_some()).count();
+    if deferred > 0 {
+        let _ = write!(line, "; {deferred} idle, each confirmed when it is needed");
+    }
     line
 }
 

@@ -75,6 +75,21 @@ impl<U: Unit> Handle<U> {
         self.core.apply(Event::Raise(unit.clone(), priority));
     }
 
+    /// Says that a unit is confirmed that the gate does not ask about, for it was
+    /// [deferred](crate::NotConfirmed::Deferred), or is about to be. Returns whether that
+    /// was news.
+    pub fn confirm(&self, unit: &U) -> bool {
+        let is_open = self.core.with(|inner| {
+            let state = inner.machine.state_of(unit);
+            matches!(
+                state,
+                Some(UnitState::Electing | UnitState::Waived { .. } | UnitState::Deferred)
+            )
+        });
+        self.core.apply(Event::Confirmed(unit.clone()));
+        is_open
+    }
+
     /// Quarantines a unit in any stage, e.g. because its disk failed while it
     /// served. Returns whether the unit was known and not quarantined before.
     ///

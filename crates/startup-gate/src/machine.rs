@@ -112,6 +112,7 @@ impl<U: Unit> Machine<U> {
             Event::NodeChecked => self.node_checked(out),
             Event::Confirmed(unit) => self.confirmed(&unit, out),
             Event::Pending(unit, reason) => self.pending(&unit, reason),
+            Event::Deferred(unit) => self.deferred(&unit, out),
             Event::ElectDeadline => self.elect_deadline(out),
             Event::Open => self.open(out),
             Event::Opened => self.opened(out),

@@ -64,6 +64,8 @@ pub struct StageReport {
     pub units_failed: usize,
     /// Units that were waived in it.
     pub units_waived: usize,
+    /// Units whose confirmation was deferred in it, until somebody needs them.
+    pub units_deferred: usize,
     /// Units that left in it: they were deleted, and count in nothing else.
     pub units_gone: usize,
 }

@@ -213,6 +213,11 @@ pub enum NotConfirmed {
         /// What it waits for, e.g. `no leader: waiting for node 3`.
         reason: String,
     },
+    /// Nobody needs it: the gate opens without it and does not ask again. Whoever finds it
+    /// confirmed later tells [`Handle::confirm`](crate::Handle::confirm). A strict gate
+    /// takes it for [`NotConfirmed::Pending`].
+    #[error("is deferred until somebody needs it")]
+    Deferred,
     /// Never: quarantine it.
     #[error(transparent)]
     Fault(#[from] UnitFault),

@@ -47,6 +47,7 @@ pub(crate) struct UnitTimes {
     pub(crate) checked: Option<Duration>,
     pub(crate) electing: Option<Duration>,
     pub(crate) waived: Option<Duration>,
+    pub(crate) deferred: Option<Duration>,
     pub(crate) settled: Option<Duration>,
     /// Where it was quarantined.
     pub(crate) failed_in: Option<Stage>,
@@ -164,6 +165,7 @@ impl<U: Unit> Timeline<U> {
             }
             UnitState::Electing => times.electing = Some(at),
             UnitState::Waived { .. } => times.waived = Some(at),
+            UnitState::Deferred => times.deferred = Some(at),
             UnitState::Ready => times.settled = Some(at),
             UnitState::Quarantined { .. } => {
                 // One that was ready long ago costs the start nothing now.
@@ -223,12 +225,14 @@ impl UnitTimes {
     }
 
     pub(crate) fn was_confirmed_in_time(&self) -> bool {
-        self.settled.is_some() && self.waived.is_none() && self.failed_in != Some(Stage::Elect)
+        let put_off = self.waived.or(self.deferred);
+        self.settled.is_some() && put_off.is_none() && self.failed_in != Some(Stage::Elect)
     }
 
     /// Time in join, load, check and elect, up to `now` for what is under way.
     pub(crate) fn spent(&self, now: Duration) -> [Duration; 4] {
-        let until = self.settled.or(self.waived).unwrap_or(now);
+        let put_off = self.waived.or(self.deferred);
+        let until = self.settled.or(put_off).unwrap_or(now);
         let span = |from: Option<Duration>, to: Option<Duration>| {
             from.map_or(Duration::ZERO, |from| to.unwrap_or(until).saturating_sub(from))
         };
@@ -236,7 +240,7 @@ impl UnitTimes {
             span(self.joining, self.joined),
             span(self.loading, self.loaded),
             span(self.checking, self.checked),
-            span(self.electing, self.waived.or(self.settled)),
+            span(self.electing, put_off.or(self.settled)),
         ]
     }
 }

@@ -66,8 +66,8 @@ impl<U> UnitSpec<U> {
 ///
 /// ```text
 /// Waiting ─────────────────→ Loading → Loaded → Checking → Checked → Electing → Ready
-///    └→ Joining → Joined ───────┘                             │         └→ Waived → Ready
-///  faults, in any state: → Quarantined                    barrier
+///    └→ Joining → Joined ───────┘                             │         ├→ Waived → Ready
+///  faults, in any state: → Quarantined                    barrier      └→ Deferred → Ready
 /// ```
 ///
 /// [`Startup::load`](crate::Startup::load) goes straight to its loads,
@@ -97,6 +97,9 @@ pub enum UnitState {
         /// What it last waited for.
         reason: Arc<str>,
     },
+    /// Nobody needs it, so its confirmation waits until somebody does: loaded, checked
+    /// and allowed to campaign like any other. A strict gate has none.
+    Deferred,
     /// Kept out: it never campaigns and never serves.
     Quarantined {
         /// Why.
@@ -119,6 +122,7 @@ impl UnitState {
             Self::Electing => "electing",
             Self::Ready => "ready",
             Self::Waived { .. } => "waived",
+            Self::Deferred => "deferred",
             Self::Quarantined { .. } => "quarantined",
         }
     }
@@ -126,7 +130,10 @@ impl UnitState {
     /// Whether the gate need not wait for this unit any more.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        matches!(self, Self::Ready | Self::Waived { .. } | Self::Quarantined { .. })
+        matches!(
+            self,
+            Self::Ready | Self::Waived { .. } | Self::Deferred | Self::Quarantined { .. }
+        )
     }
 
     /// Whether its load is not finished.
@@ -171,6 +178,8 @@ pub struct Counts {
     pub ready: usize,
     /// Units in [`UnitState::Waived`].
     pub waived: usize,
+    /// Units in [`UnitState::Deferred`].
+    pub deferred: usize,
     /// Units in [`UnitState::Quarantined`].
     pub quarantined: usize,
 }
@@ -186,6 +195,7 @@ impl Counts {
             + self.electing
             + self.ready
             + self.waived
+            + self.deferred
             + self.quarantined
     }
 
@@ -206,6 +216,7 @@ impl Counts {
             UnitState::Electing => &mut self.electing,
             UnitState::Ready => &mut self.ready,
             UnitState::Waived { .. } => &mut self.waived,
+            UnitState::Deferred => &mut self.deferred,
             UnitState::Quarantined { .. } => &mut self.quarantined,
         }
     }

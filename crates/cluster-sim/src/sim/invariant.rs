@@ -6,6 +6,7 @@ mod closed_port;
 mod drain;
 mod gate_open;
 mod lead;
+mod memory;
 mod one_life;
 mod promise;
 mod same_log;
@@ -82,6 +83,7 @@ pub(crate) struct Invariants {
     closed_port: ClosedPort,
     drain: Drain,
     gate_open: GateOpen,
+    memory: memory::Memory,
     one_life: one_life::OneLife,
     sleep: sleep::Sleep,
 }
@@ -95,6 +97,7 @@ impl Invariants {
             ("closed_port", self.closed_port.look(scene)),
             ("gate_open", self.gate_open.look(world, scene)),
             ("sleep", self.sleep.look(world, scene)),
+            ("memory", self.memory.look(world, scene)),
             ("drain", self.drain.look(scene)),
         ];
         for (invariant, result) in found {

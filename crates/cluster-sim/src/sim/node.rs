@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use partition_store::{DiskConfig, Store, StoreConfig};
 use partition_types::{Member, NodeId, PartitionId};
-use raft_glue::{HostConfig, LoadFault, PartitionHost, Verify, Want};
+use raft_glue::{Activation, HostConfig, LoadFault, Partition, PartitionHost, Verify, Want};
 use startup_gate::state::Load;
 use startup_gate::{
     Change, Config, DownDeadlines, Handle, NotConfirmed, Observer, Priority, Serving, Startup,
@@ -70,16 +70,23 @@ async fn run(world: &Arc<World>, id: NodeId, life: u32) -> Result<(), String> {
     let port = inbox.port.clone();
     let caller = Caller { node: id, life: store.incarnation() };
     let link = Link::new(world, caller, port.clone());
-    let config = HostConfig {
+    let mut config = HostConfig {
         heartbeat_interval: world.pace.heartbeat,
         election_timeout: world.pace.election,
         hibernate_after: world.hibernate_after,
         ..HostConfig::new(id, local)
     };
+    if let Some(unload_after) = world.unload_after {
+        config = HostConfig { activation: Activation::OnDemand, unload_after, ..config };
+    }
     let host = PartitionHost::new(config, store.clone(), Arc::new(link.clone()));
     let _ = host_of_gate.set(host.clone());
     hear_of_quarantines(&host, gate.clone());
     hear_of_removals(world, id, &host);
+    let confirmed = gate.clone();
+    host.on_confirmed(move |id| {
+        confirmed.confirm(&id);
+    });
     let (orders, ordered) = mpsc::unbounded_channel();
     let incarnation = store.incarnation();
     let live = Live { life, host: host.clone(), gate: gate.clone(), orders, open_since_ms: None };
@@ -293,12 +300,18 @@ async fn climb(
 /// Asks for a verified leader; the preferred founder gives its group its members
 /// before, as the first node of a new cluster is told to.
 async fn confirm(node: &Node, id: PartitionId) -> Result<(), NotConfirmed> {
-    let founders = node.host.get(id).map(|partition| partition.created_with()).unwrap_or_default();
+    let partition = node.host.get(id);
+    let is_new = |partition: &Partition| partition.status().membership.voter_sets.is_empty();
+    let founders = partition.filter(is_new).map(|partition| partition.created_with());
+    let founders = founders.unwrap_or_default();
     if founders.first().is_some_and(|(first, _)| *first == node.id) {
         let made = node.host.initialize(id, founders).await;
         made.map_err(|error| NotConfirmed::pending(error.to_string()))?;
     }
     let Err(not_yet) = node.host.confirm_leader(id).await else { return Ok(()) };
+    if not_yet.deferred {
+        return Err(NotConfirmed::Deferred);
+    }
     if not_yet.removed.is_some() {
         let what = format!("node {} takes itself for removed from partition {id}", node.id);
         node.world.lock().violated("lost", what);

@@ -29,6 +29,10 @@ pub struct Counts {
     pub sleeps: u64,
     /// Replicas that woke.
     pub wakes: u64,
+    /// Replicas that left memory.
+    pub unloads: u64,
+    /// Replicas that were brought into memory.
+    pub activations: u64,
     /// Nodes that lost their power while replicas slept there.
     pub crashes_asleep: u64,
     /// Snapshots that were sent.

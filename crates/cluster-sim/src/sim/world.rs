@@ -84,6 +84,8 @@ pub(crate) struct World {
     pub(crate) skew_ms: BTreeMap<NodeId, u64>,
     /// After how long without use a group sleeps; zero: never.
     pub(crate) hibernate_after: Duration,
+    /// After how long asleep a follower leaves memory; `None`: all groups stay there.
+    pub(crate) unload_after: Option<Duration>,
     inner: Mutex<Inner>,
 }
 
@@ -128,6 +130,9 @@ impl World {
         let skew_ms = nodes.iter().map(|id| (*id, chance.below(3_600_000))).collect();
         // At least a heartbeat interval. Other clocks of sleep follow from those.
         let hibernate_ms = *Chance::new(seed, "sleep").pick(&[0, 150, 250, 400, 800]);
+        let mut memory = Chance::new(seed, "memory");
+        let on_demand = memory.below(3) == 0;
+        let unload_ms = *memory.pick(&[150, 400, 1500]);
         let loss = *chance.pick(&[0, 0, 5, 30]);
         let inner = Inner {
             now_ms: 0,
@@ -160,6 +165,7 @@ impl World {
             disks,
             skew_ms,
             hibernate_after: Duration::from_millis(hibernate_ms),
+            unload_after: on_demand.then_some(Duration::from_millis(unload_ms)),
             inner: Mutex::new(inner),
         }
     }

@@ -53,6 +53,7 @@ struct Stage {
     units_done: u64,
     units_failed: u64,
     units_waived: u64,
+    units_deferred: u64,
     units_gone: u64,
 }
 
@@ -124,7 +125,8 @@ fn progress(report: &Report) -> String {
             _ => report.stage.to_owned(),
         };
     };
-    let passed = stage.units_done + stage.units_failed + stage.units_waived;
+    let aside = stage.units_failed + stage.units_waived + stage.units_deferred;
+    let passed = stage.units_done + aside;
     let mut line = format!("{} {passed}/{}", stage.stage, stage.units_total);
     if let Some(first) = report.blocking.first() {
         line += &format!(": partition {} {}", first.unit, first.reason);
@@ -133,8 +135,9 @@ fn progress(report: &Report) -> String {
 }
 
 fn stages(report: &Report) -> Rows {
-    let mut rows =
-        Rows::new(&["STAGE", ">START", ">END", ">TOOK", ">DONE", ">FAILED", ">WAIVED", ">GONE"]);
+    let mut rows = Rows::new(&[
+        "STAGE", ">START", ">END", ">TOOK", ">DONE", ">FAILED", ">WAIVED", ">IDLE", ">GONE",
+    ]);
     for stage in &report.stages {
         let end = stage.end_ms;
         rows.push([
@@ -145,6 +148,7 @@ fn stages(report: &Report) -> Rows {
             format!("{}/{}", stage.units_done, stage.units_total),
             stage.units_failed.to_string(),
             stage.units_waived.to_string(),
+            stage.units_deferred.to_string(),
             stage.units_gone.to_string(),
         ]);
     }
@@ -216,6 +220,7 @@ impl From<StageReport> for Stage {
             units_failed: stage.units_failed,
             units_waived: stage.units_waived,
             units_gone: stage.units_gone,
+            units_deferred: stage.units_deferred,
         }
     }
 }

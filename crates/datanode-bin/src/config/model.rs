@@ -86,7 +86,7 @@ pub struct Disk {
 pub struct Startup {
     /// What a bad partition does to the rest.
     pub policy: Policy,
-    /// When partitions are loaded.
+    /// Which partitions are in memory.
     pub activation: Activation,
     /// How much of the stored data is verified.
     pub verify: Verify,
@@ -110,11 +110,11 @@ pub enum Policy {
     Strict,
 }
 
-/// When partitions are loaded.
+/// Which partitions are in memory. All are loaded and checked before the port opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
-    /// All of them before the port opens.
+    /// All of them.
     Eager,
     /// Idle ones when they are asked for.
     OnDemand,
@@ -152,6 +152,8 @@ pub struct Raft {
     pub election_timeout: [Interval; 2],
     /// A partition that nobody uses for so long sleeps; zero: none ever.
     pub hibernate_after: Interval,
+    /// On demand, a partition that sleeps here as follower for so long leaves memory.
+    pub unload_after: Interval,
     /// Leaderships a second that go back to the node that is to have them; 0: none.
     pub hand_back_rate: u32,
 }
@@ -304,6 +306,7 @@ impl Default for Raft {
             heartbeat_interval: Interval::ms(500),
             election_timeout: [Interval::ms(2_000), Interval::ms(4_000)],
             hibernate_after: Interval::ms(5_000),
+            unload_after: Interval::ms(60_000),
             hand_back_rate: 100,
         }
     }

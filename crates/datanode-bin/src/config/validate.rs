@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::layer::KeyProblem;
-use super::model::{Activation, Config, TlsFiles};
+use super::model::{Activation, Config, Policy, TlsFiles};
 use super::value::{Interval, Size};
 
 /// The shortest heartbeat interval: below, timers cost more than they tell.
@@ -15,6 +15,8 @@ const HEARTBEAT_MIN: Interval = Interval::ms(10);
 /// A message holds at least one stored chunk, and fits into memory many times.
 const MESSAGE_MIN: Size = Size(64 << 10);
 const MESSAGE_MAX: Size = Size::mib(64);
+/// Below, partitions would leave memory as fast as they come.
+const UNLOAD_MIN: Interval = Interval::ms(100);
 const LOAD_CONCURRENCY_MAX: usize = 1024;
 const HAND_BACK_RATE_MAX: u32 = 10_000;
 
@@ -34,13 +36,7 @@ pub(super) fn problems(config: &Config) -> Vec<KeyProblem> {
             "use error, warn, info, debug or trace, or directives like \"info,raft_glue=debug\"",
         );
     }
-    if config.startup.activation == Activation::OnDemand {
-        found.add(
-            &["startup.activation"],
-            "\"on-demand\" is not available in this version",
-            "use \"eager\"",
-        );
-    }
+    activation(config, &mut found);
     found.0
 }
 
@@ -191,6 +187,27 @@ fn clocks(config: &Config, found: &mut Problems) {
         if value.0 == Duration::ZERO {
             found.add(&[key], "is zero", "give a time above zero, such as \"30s\"");
         }
+    }
+}
+
+/// A node that opens for nothing less than a leader of each partition must look for all.
+fn activation(config: &Config, found: &mut Problems) {
+    let on_demand = config.startup.activation == Activation::OnDemand;
+    if on_demand && config.startup.policy == Policy::Strict {
+        found.add(
+            &["startup.activation", "startup.policy"],
+            "\"on-demand\" leaves idle partitions without a leader, and policy \"strict\" waits for \
+             all of them",
+            "use activation \"eager\", or policy \"quarantine\"",
+        );
+    }
+    let unload_after = config.raft.unload_after;
+    if unload_after < UNLOAD_MIN {
+        found.add(
+            &["raft.unload_after"],
+            format!("({unload_after}) is below {UNLOAD_MIN}"),
+            "60s is the default",
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use partition_types::PartitionId;
-use raft_glue::{Opened, PartitionHost, Want};
+use raft_glue::{Activation, Opened, PartitionHost, Want};
 use startup_gate::{
     Change, Concurrency, Config as GateConfig, DownDeadlines, Handle, Observer, Policy, Priority,
     Stage, TracingObserver, Transition, UnitFault, UnitState,
@@ -130,6 +130,42 @@ pub(super) fn hear_of_removals(host: &PartitionHost, gate: Handle<PartitionId>) 
     host.on_removed(move |id| {
         gate.remove(&id);
     });
+}
+
+/// A partition that nobody needed in the start is confirmed when it has a leader.
+pub(super) fn hear_of_leaders(host: &PartitionHost, gate: Handle<PartitionId>) {
+    host.on_confirmed(move |id| {
+        gate.confirm(&id);
+    });
+}
+
+/// Which partitions the host keeps in memory.
+pub(super) fn activation(plan: &Plan) -> Activation {
+    match plan.config.startup.activation {
+        config::Activation::Eager => Activation::Eager,
+        config::Activation::OnDemand => Activation::OnDemand,
+    }
+}
+
+/// From so many partitions on, those that nobody uses cost more memory than most
+/// nodes like to spend on them.
+const MANY: usize = 2000;
+
+/// Says once which of the two ways was chosen, where the other one may be better.
+pub(super) fn say_what_is_in_memory(plan: &Plan, partitions: usize) {
+    match activation(plan) {
+        Activation::OnDemand => tracing::info!(
+            partitions,
+            "on-demand: all partitions are loaded and checked, and those that nobody uses stay \
+             out of memory"
+        ),
+        Activation::Eager if partitions >= MANY => tracing::info!(
+            partitions,
+            "eager: all partitions stay in memory, and all have a verified leader before the port \
+             opens; startup.activation = \"on-demand\" would keep out those that nobody uses"
+        ),
+        Activation::Eager => {}
+    }
 }
 
 /// A span for each stage on the way up, from its beginning to its end.

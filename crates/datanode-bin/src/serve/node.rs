@@ -87,6 +87,8 @@ pub(super) async fn run(plan: Plan, courtesy: Option<Courtesy>) -> Result<(), Fa
     let _ = fence.set(host.clone());
     gate::hear_of_quarantines(&host, gate.clone());
     gate::hear_of_removals(&host, gate.clone());
+    gate::hear_of_leaders(&host, gate.clone());
+    gate::say_what_is_in_memory(&plan, store.manifest().len());
     let parts = Parts { context, host, store, peer, admin };
     let up = {
         let mut climbing = pin!(climb(startup, &plan, &parts, first, client));
@@ -130,6 +132,8 @@ async fn join(
         heartbeat_interval: plan.config.raft.heartbeat_interval.0,
         election_timeout: (shortest.0, longest.0),
         hibernate_after: plan.config.raft.hibernate_after.0,
+        activation: gate::activation(plan),
+        unload_after: plan.config.raft.unload_after.0,
         hand_back_rate: plan.config.raft.hand_back_rate,
         ..HostConfig::new(plan.config.node_id, local)
     };
@@ -227,6 +231,9 @@ async fn confirm(
         made.map_err(|error| NotConfirmed::pending(error.to_string()))?;
     }
     let Err(not_yet) = host.confirm_leader(id).await else { return Ok(()) };
+    if not_yet.deferred {
+        return Err(NotConfirmed::Deferred);
+    }
     let Some(removed) = not_yet.removed else { return Err(NotConfirmed::pending(not_yet.reason)) };
     match host.let_go(removed).await {
         Ok(true) => Err(NotConfirmed::Gone),

@@ -7,6 +7,7 @@ mod config;
 mod damage;
 mod fixture;
 mod node;
+mod ondemand;
 mod probe;
 
 mod serve;

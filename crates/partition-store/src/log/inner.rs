@@ -316,6 +316,14 @@ impl LogInner {
         }
     }
 
+    /// Lets go of all durable entries, and of the room for them.
+    pub(super) fn rest(&self) {
+        let mut state = self.state.lock();
+        let end = state.synced_next;
+        self.drop_tail(&mut state, end);
+        state.tail.shrink_to_fit();
+    }
+
     fn drop_tail(&self, state: &mut State, next_index: u64) {
         while let Some(entry) = state.tail.front()
             && entry.log_id.index < next_index

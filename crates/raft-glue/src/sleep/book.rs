@@ -3,8 +3,9 @@
 //!
 //! A leader and a follower each add up the groups that sleep between them, and
 //! compare the sums with every beat: when one of them forgot or missed something
-//! (a restart, a deposed leader, a lost message), the sums differ and
-//! both wake what they have.
+//! (a restart, a deposed leader, a lost message), the sums differ. The leader then
+//! offers all that it has again, and wakes what the follower refuses; the follower
+//! wakes what it is not offered.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::protocol::mix;
 
-/// Beats in a row with other sums until both sides wake: a group that falls
+/// Beats in a row with other sums until something is done: a group that falls
 /// asleep or wakes is for a moment known to one of them only.
 const DIFFER_MAX: u32 = 3;
 
@@ -38,10 +39,33 @@ struct Peer {
     /// Where it is reached, and in which life.
     member: Option<Member>,
     led: Sum,
-    followed: BTreeMap<PartitionId, u64>,
+    /// What is led with it is to be offered to it again.
+    is_offer_due: bool,
+    followed: BTreeMap<PartitionId, Followed>,
     followed_sum: Sum,
+    /// Times at which the sums had differed for too long.
+    round: u64,
+    /// Such a time, when the sums have not been the same since.
+    doubt: Option<u64>,
     /// The life of its process that spoke last, and when.
     heard: Option<(u64, Instant)>,
+}
+
+struct Followed {
+    mark: u64,
+    /// Its leader's round in which it was offered last.
+    round: u64,
+}
+
+/// What one node is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Beat {
+    pub(crate) to: NodeId,
+    pub(crate) member: Member,
+    /// What sleeps there by this side.
+    pub(crate) digest: Digest,
+    /// All of it is to be offered again, in place of the beat.
+    pub(crate) is_offer: bool,
 }
 
 /// A set of groups in a few bytes.
@@ -112,7 +136,8 @@ impl Book {
         self.remove(id);
         let mark = mark(id, term);
         let peer = self.peers.entry(leader).or_default();
-        peer.followed.insert(id, mark);
+        let round = peer.round;
+        peer.followed.insert(id, Followed { mark, round });
         peer.followed_sum.add(mark);
         self.followed.insert(id, leader);
     }
@@ -129,16 +154,37 @@ impl Book {
         }
         let leader = self.followed.remove(&id)?;
         let peer = self.peers.get_mut(&leader)?;
-        if let Some(mark) = peer.followed.remove(&id) {
-            peer.followed_sum.take(mark);
+        if let Some(followed) = peer.followed.remove(&id) {
+            peer.followed_sum.take(followed.mark);
         }
         peer.heard.map(|(_, at)| (leader, at))
     }
 
-    /// Whom to send a beat, where, and what sleeps there by this side.
-    pub(crate) fn beats(&self) -> Vec<(NodeId, Member, Digest)> {
-        let beats = self.peers.iter().filter(|(_, peer)| peer.led.digest.count > 0);
-        beats.filter_map(|(id, peer)| Some((*id, peer.member.clone()?, peer.led.digest))).collect()
+    /// Whom to send what. An offer that is taken here is due no more.
+    pub(crate) fn beats(&mut self) -> Vec<Beat> {
+        let beats = self.peers.iter_mut().filter(|(_, peer)| peer.led.digest.count > 0);
+        beats
+            .filter_map(|(to, peer)| {
+                let (to, member, digest) = (*to, peer.member.clone()?, peer.led.digest);
+                let is_offer = std::mem::take(&mut peer.is_offer_due);
+                Some(Beat { to, member, digest, is_offer })
+            })
+            .collect()
+    }
+
+    /// What sleeps with a peer, led from here, is offered to it again.
+    pub(crate) fn offer_again(&mut self, follower: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&follower) {
+            peer.is_offer_due = true;
+        }
+    }
+
+    /// What is led from here and sleeps with a peer.
+    pub(crate) fn led_to(&self, follower: NodeId) -> Vec<PartitionId> {
+        let with_it = self.led.iter().filter(|(_, led)| led.followers.contains(&follower));
+        let mut ids: Vec<PartitionId> = with_it.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// What sleeps with one peer, led from here.
@@ -146,16 +192,13 @@ impl Book {
         self.peers.get(&peer).map_or(Digest::default(), |peer| peer.led.digest)
     }
 
-    /// A follower answered a beat. What has to wake.
-    pub(crate) fn answered(&mut self, follower: NodeId, same: bool) -> Vec<PartitionId> {
-        let Some(peer) = self.peers.get_mut(&follower) else { return Vec::new() };
-        if !peer.led.compare(same) {
-            return Vec::new();
+    /// A follower answered a beat.
+    pub(crate) fn answered(&mut self, follower: NodeId, same: bool) {
+        if let Some(peer) = self.peers.get_mut(&follower)
+            && peer.led.compare(same)
+        {
+            peer.is_offer_due = true;
         }
-        let with_it = self.led.iter().filter(|(_, led)| led.followers.contains(&follower));
-        let mut ids: Vec<PartitionId> = with_it.map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        ids
     }
 
     /// A leader's node spoke. Whether the sums are the same, and what has to
@@ -171,15 +214,16 @@ impl Book {
         let peer = self.peers.entry(leader).or_default();
         let is_reborn = peer.heard.is_some_and(|(before, _)| before != life);
         peer.heard = Some((life, now));
-        let ids = |peer: &Peer| peer.followed.keys().copied().collect();
         if is_reborn && !peer.followed.is_empty() {
-            return (false, Heard::Reborn(ids(peer)));
+            return (false, Heard::Reborn(peer.followed.keys().copied().collect()));
         }
         let same = peer.followed_sum.digest == theirs;
-        match peer.followed_sum.compare(same) {
-            true => (same, Heard::Differs(ids(peer))),
-            false => (same, Heard::Fine),
+        let differs = peer.followed_sum.compare(same);
+        let heard = if differs { peer.doubts() } else { Heard::Fine };
+        if same {
+            peer.doubt = None;
         }
+        (same, heard)
     }
 
     /// Whether a peer spoke no longer ago than that.
@@ -212,11 +256,25 @@ impl Book {
     }
 }
 
+impl Peer {
+    /// The sums have differed for too long. The leader offers all that it has again;
+    /// what it did not offer until the next time is nobody's.
+    fn doubts(&mut self) -> Heard {
+        let Some(doubt) = self.doubt.take() else {
+            self.round += 1;
+            self.doubt = Some(self.round);
+            return Heard::Fine;
+        };
+        let left = self.followed.iter().filter(|(_, followed)| followed.round < doubt);
+        Heard::Differs(left.map(|(id, _)| *id).collect())
+    }
+}
+
 /// What follows from a beat of a leader's node.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     Fine,
-    /// The sums differ for too long: these wake.
+    /// The sums differ for too long, and these were not offered again: they wake.
     Differs(Vec<PartitionId>),
     /// Its process was started anew: these lost their leader.
     Reborn(Vec<PartitionId>),
@@ -256,6 +314,18 @@ mod tests {
         (leader, follower)
     }
 
+    /// So many beats until one side does something about it, and what the follower does.
+    fn differ(leader: &mut Book, follower: &mut Book, now: Instant) -> Heard {
+        let ours = leader.led_with(node(2));
+        for _ in 1..DIFFER_MAX {
+            assert_eq!(follower.heard(node(1), 7, now, ours), (false, Heard::Fine));
+            leader.answered(node(2), false);
+            assert!(!leader.beats()[0].is_offer);
+        }
+        leader.answered(node(2), false);
+        follower.heard(node(1), 7, now, ours).1
+    }
+
     #[test]
     fn both_sides_agree_until_one_of_them_wakes() {
         let (mut leader, mut follower) = both();
@@ -263,17 +333,22 @@ mod tests {
         let ours = leader.led_with(node(2));
         assert_eq!(leader.beats().len(), 1);
         assert_eq!(follower.heard(node(1), 7, now, ours), (true, Heard::Fine));
-        assert!(leader.answered(node(2), true).is_empty());
+        leader.answered(node(2), true);
+        assert!(!leader.beats()[0].is_offer);
 
         follower.remove(id(4));
         follower.remove(id(4));
-        for _ in 1..DIFFER_MAX {
-            assert_eq!(follower.heard(node(1), 7, now, ours), (false, Heard::Fine));
-            assert!(leader.answered(node(2), false).is_empty());
-        }
-        let left = [1, 2, 3, 5].map(id).to_vec();
-        assert_eq!(follower.heard(node(1), 7, now, ours), (false, Heard::Differs(left)));
-        assert_eq!(leader.answered(node(2), false), [1, 2, 3, 4, 5].map(id));
+        assert_eq!(differ(&mut leader, &mut follower, now), Heard::Fine);
+        assert!(leader.beats()[0].is_offer, "all that it has is offered again");
+        assert!(!leader.beats()[0].is_offer, "once");
+        assert_eq!(leader.led_to(node(2)), [1, 2, 3, 4, 5].map(id));
+        // It agrees to all but one, and was not offered that.
+        [1, 3, 5].iter().for_each(|group| follower.follow(id(*group), 3, node(1)));
+        let left = vec![id(2)];
+        assert_eq!(differ(&mut leader, &mut follower, now), Heard::Differs(left));
+        assert!(leader.beats()[0].is_offer, "and again");
+        assert_eq!(differ(&mut leader, &mut follower, now), Heard::Fine, "it begins anew");
+        follower.follow(id(2), 3, node(1));
 
         leader.remove(id(4));
         let ours = leader.led_with(node(2));

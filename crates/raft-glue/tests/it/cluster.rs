@@ -12,7 +12,7 @@ use partition_store::{DiskConfig, OpenError, Store, StoreConfig};
 use partition_types::{
     Command, Crc32c, ExtentId, Member, NodeId, Op, Outcome, PartitionId, RequestId,
 };
-use raft_glue::{HostConfig, Partition, PartitionHost, ProposeError, Verify};
+use raft_glue::{Activation, HostConfig, Partition, PartitionHost, ProposeError, Verify};
 use startup_gate::state::Load;
 use startup_gate::{
     Config, LoadTicket, NodeFault, NotConfirmed, Serving, Startup, UnitFault, UnitSpec,
@@ -49,6 +49,10 @@ pub(crate) struct Cluster {
     pub(crate) hand_back_rate: u32,
     /// Likewise.
     pub(crate) hibernate_after: Duration,
+    /// Likewise, which groups are in memory.
+    pub(crate) activation: Activation,
+    /// Likewise.
+    pub(crate) unload_after: Duration,
     pub(crate) nodes: BTreeMap<u64, Node>,
     /// Slows the loads of nodes that are opened from now on.
     pub(crate) load_delay: Duration,
@@ -73,18 +77,25 @@ impl Cluster {
         election: (Duration, Duration),
         hibernate_after: Duration,
     ) -> Self {
+        let mut cluster = Self::unstarted(election, hibernate_after);
+        cluster.boot(1..=count).await;
+        cluster
+    }
+
+    /// A network and directories, and no nodes yet.
+    pub(crate) fn unstarted(election: (Duration, Duration), hibernate_after: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Self {
+        Self {
             net: Arc::default(),
             dir,
             hand_back_rate: 100,
             hibernate_after,
+            activation: Activation::Eager,
+            unload_after: Duration::from_secs(60),
             nodes: BTreeMap::new(),
             load_delay: Duration::ZERO,
             election,
-        };
-        cluster.boot(1..=count).await;
-        cluster
+        }
     }
 
     pub(crate) async fn boot(&mut self, ids: impl IntoIterator<Item = u64>) {
@@ -117,6 +128,10 @@ impl Cluster {
             .unwrap();
         let startup = startup.check(async { Ok::<(), NodeFault>(()) }).await.unwrap();
         let (unfence, confirm) = (host.clone(), host.clone());
+        let gate = startup.handle();
+        host.on_confirmed(move |id| {
+            gate.confirm(&id);
+        });
         let startup = startup
             .elect(
                 move |right| unfence.unfence(right),
@@ -126,6 +141,9 @@ impl Cluster {
                         let Err(not_yet) = host.confirm_leader(ask.unit).await else {
                             return Ok(());
                         };
+                        if not_yet.deferred {
+                            return Err(NotConfirmed::Deferred);
+                        }
                         if let Some(removed) = not_yet.removed.clone()
                             && host.let_go(removed).await.unwrap()
                         {
@@ -166,6 +184,8 @@ impl Cluster {
             election_timeout: self.election,
             hand_back_rate: self.hand_back_rate,
             hibernate_after: self.hibernate_after,
+            activation: self.activation,
+            unload_after: self.unload_after,
             ..HostConfig::new(node(id), member(id, &store))
         };
         let host = PartitionHost::new(config, store.clone(), self.net.wire(node(id)));

@@ -10,6 +10,7 @@ mod election;
 mod fence;
 mod handover;
 mod members;
+mod ondemand;
 mod propose;
 mod rejoin;
 mod removed;

@@ -91,14 +91,18 @@ fn every_reason(report: &Report, draining: bool, ready: bool) -> String {
             Some(_) => ('+', "ok"),
             None => ('-', "running"),
         };
-        lines.push(format!(
+        let mut line = format!(
             "[{mark}]{} {word}: {}/{} done, {} failed, {} waived",
             stage.stage,
             stage.units_done,
             stage.units_total,
             stage.units_failed,
             stage.units_waived
-        ));
+        );
+        if stage.units_deferred > 0 {
+            line += &format!(", {} deferred until they are needed", stage.units_deferred);
+        }
+        lines.push(line);
     }
     let lists = [
         ("blocking", &report.blocking),
@@ -134,7 +138,7 @@ fn step_line(step: &StepReport) -> String {
 /// How many partitions the gate waits for; the report lists the first of them.
 fn blocking(report: &Report) -> usize {
     let units = report.units;
-    units.total() - units.ready - units.waived - units.quarantined
+    units.total() - units.ready - units.waived - units.deferred - units.quarantined
 }
 
 #[derive(Deserialize)]

@@ -34,6 +34,7 @@ pub(super) fn status(context: &NodeContext) -> Value {
             "ready": now.partitions_ready,
             "quarantined": now.partitions_quarantined,
             "waived": now.partitions_waived,
+            "deferred": now.partitions_deferred,
             "leaders": now.leaders,
         },
         "apply_lag_entries": now.apply_lag_entries,

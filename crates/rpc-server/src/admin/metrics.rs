@@ -141,6 +141,7 @@ fn partitions(report: &Report) {
         ("electing", units.electing),
         ("ready", units.ready),
         ("waived", units.waived),
+        ("deferred", units.deferred),
         ("quarantined", units.quarantined),
     ];
     for (state, units) in counts {

@@ -33,6 +33,7 @@ fn stage(stage: &StageReport) -> v1::StageReport {
         units_failed: stage.units_failed as u64,
         units_waived: stage.units_waived as u64,
         units_gone: stage.units_gone as u64,
+        units_deferred: stage.units_deferred as u64,
     }
 }
 

@@ -172,6 +172,9 @@ where
         };
         match asked {
             Err(failure) if again(&failure) && Instant::now() + PAUSE < until => {
+                if survey.leader().is_none() {
+                    seek_leader(replicas, id, &survey).await;
+                }
                 sleep(PAUSE).await;
             }
             asked => return asked,
@@ -184,8 +187,20 @@ async fn describe(
     node_id: NodeId,
     id: PartitionId,
 ) -> Result<v1::DescribeReplicaResponse, Failure> {
-    let request = v1::DescribeReplicaRequest { partition_id: id.get() };
+    let request = v1::DescribeReplicaRequest { partition_id: id.get(), seek_leader: false };
     Target::of(replicas, node_id)?.describe(request).await
+}
+
+/// Has a leader looked for where nobody used the partition so far: by the first replica
+/// that answers.
+async fn seek_leader(replicas: &Replicas, id: PartitionId, survey: &Survey) {
+    for node_id in survey.holders() {
+        let request = v1::DescribeReplicaRequest { partition_id: id.get(), seek_leader: true };
+        let Ok(target) = Target::of(replicas, node_id) else { continue };
+        if target.describe(request).await.is_ok() {
+            return;
+        }
+    }
 }
 
 /// A replica's line. A node that answered without having one has no line; one

@@ -112,7 +112,7 @@ impl Target {
         request: v1::DescribeReplicaRequest,
     ) -> Result<v1::DescribeReplicaResponse, Failure> {
         match self {
-            Self::Here(replicas) => replicas.describe(&request),
+            Self::Here(replicas) => replicas.describe(&request).await,
             Self::There(node_id, peer) => {
                 answer(*node_id, peer.clone().describe_replica(within(SHORT, request)).await)
             }

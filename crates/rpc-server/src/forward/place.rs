@@ -6,7 +6,7 @@ use datanode_proto::v1::stage_service_client::StageServiceClient;
 use partition_store::Store;
 use partition_types::{NodeId, Reason};
 use raft_glue::{Partition, Role};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
 
@@ -99,6 +99,10 @@ impl Call {
         until: Instant,
         lessons: &Lessons,
     ) -> Result<Place, Failure> {
+        if intent != Intent::ReadStale {
+            // Where the group is not in memory and has no leader, this is who needs one.
+            let _ = timeout_at(until, partition.seek_leader()).await;
+        }
         let sound = partition.state().err();
         if sound.is_none()
             && intent != Intent::ReadStale
@@ -159,7 +163,7 @@ impl Call {
             Some(route) => route,
             None => {
                 let found = self.context.peers().find_route(self.partition_id);
-                let found = tokio::time::timeout_at(until, found).await;
+                let found = timeout_at(until, found).await;
                 found
                     .unwrap_or(Err(NoRoute::NobodyAnswers))
                     .map_err(|why| Failure::no_route(self.partition_id, why))?

@@ -106,7 +106,8 @@ pub(super) fn sleep_from_wire(wire: v1::SleepRequest) -> SleepCall {
 /// Writes the answer.
 pub(super) fn sleep_reply_to_wire(reply: &SleepReply) -> v1::SleepResponse {
     let agreed = reply.agreed.iter().map(|id| id.get());
-    v1::SleepResponse { agreed_partition_ids: agreed.collect(), same: reply.same }
+    let (same, starting) = (reply.same, reply.starting);
+    v1::SleepResponse { agreed_partition_ids: agreed.collect(), same, starting }
 }
 
 /// Reads the answer.
@@ -115,6 +116,7 @@ pub(super) fn sleep_reply_from_wire(wire: v1::SleepResponse) -> SleepReply {
     SleepReply {
         agreed: agreed.filter_map(|id| PartitionId::new(id).ok()).collect(),
         same: wire.same,
+        starting: wire.starting,
     }
 }
 

@@ -13,11 +13,14 @@ use crate::status::Failure;
 
 impl Replicas {
     /// One replica's status.
-    pub(crate) fn describe(
+    pub(crate) async fn describe(
         &self,
         request: &v1::DescribeReplicaRequest,
     ) -> Result<v1::DescribeReplicaResponse, Failure> {
         let id = PartitionId::new(request.partition_id)?;
+        if request.seek_leader {
+            self.partition(id)?.seek_leader().await;
+        }
         self.describe_one(id).ok_or_else(|| match self.host() {
             Ok(_) => Failure::partition_not_found(id),
             Err(starting) => starting,
@@ -128,7 +131,7 @@ fn state_and_cause(
         return (v1::PartitionState::Quarantined, status.cause.clone());
     }
     match unit {
-        Some(unit) if !matches!(unit, UnitState::Ready) => of_unit(unit),
+        Some(unit) if !matches!(unit, UnitState::Ready | UnitState::Deferred) => of_unit(unit),
         _ if status.state == ReplicaState::Ready => (v1::PartitionState::Ready, None),
         _ => (v1::PartitionState::Electing, None),
     }
@@ -141,7 +144,7 @@ fn of_unit(unit: &UnitState) -> (v1::PartitionState, Option<String>) {
         }
         UnitState::Loaded | UnitState::Checking => (v1::PartitionState::Checking, None),
         UnitState::Checked | UnitState::Electing => (v1::PartitionState::Electing, None),
-        UnitState::Ready => (v1::PartitionState::Ready, None),
+        UnitState::Ready | UnitState::Deferred => (v1::PartitionState::Ready, None),
         UnitState::Waived { reason } => (v1::PartitionState::Waived, Some(reason.to_string())),
         UnitState::Quarantined { fault } => {
             (v1::PartitionState::Quarantined, Some(fault.to_string()))

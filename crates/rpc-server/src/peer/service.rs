@@ -139,7 +139,7 @@ impl PeerService for Service {
         request: Request<v1::DescribeReplicaRequest>,
     ) -> Answer<v1::DescribeReplicaResponse> {
         identity::sender(request.metadata())?;
-        Ok(Response::new(self.replicas.describe(&request.into_inner())?))
+        Ok(Response::new(self.replicas.describe(&request.into_inner()).await?))
     }
 
     async fn describe_replicas(

@@ -36,11 +36,24 @@ impl<U: Unit> Machine<U> {
 
     pub(super) fn confirmed(&mut self, unit: &U, out: &mut Vec<Effect<U>>) {
         let state = self.state_of(unit);
-        if !matches!(state, Some(UnitState::Electing | UnitState::Waived { .. })) {
+        let is_awaited = matches!(
+            state,
+            Some(UnitState::Electing | UnitState::Waived { .. } | UnitState::Deferred)
+        );
+        if !is_awaited {
             return;
         }
         self.set(unit, UnitState::Ready, out);
         self.settle(out);
+    }
+
+    /// A strict gate opens for nothing less than a confirmation.
+    pub(super) fn deferred(&mut self, unit: &U, out: &mut Vec<Effect<U>>) {
+        let is_asked = self.state_of(unit) == Some(&UnitState::Electing);
+        if is_asked && !self.rules.strict {
+            self.set(unit, UnitState::Deferred, out);
+            self.settle(out);
+        }
     }
 
     /// Not a transition: only what the report says changes.

@@ -234,6 +234,7 @@ impl<U: Unit> Machine<U> {
             | UnitState::Electing
             | UnitState::Ready
             | UnitState::Waived { .. }
+            | UnitState::Deferred
             | UnitState::Quarantined { .. } => {}
         }
     }

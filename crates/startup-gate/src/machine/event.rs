@@ -84,6 +84,8 @@ pub enum Event<U> {
     Confirmed(U),
     /// A unit is not confirmed yet, for this reason.
     Pending(U, Arc<str>),
+    /// Nobody needs a unit: its confirmation waits.
+    Deferred(U),
     /// Electing has taken long enough.
     ElectDeadline,
     /// The port is about to be opened.

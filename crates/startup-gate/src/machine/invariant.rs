@@ -39,7 +39,10 @@ impl<U: Unit> Machine<U> {
             *counts.slot(&record.state) += 1;
             let behind_barrier = matches!(
                 record.state,
-                UnitState::Electing | UnitState::Ready | UnitState::Waived { .. }
+                UnitState::Electing
+                    | UnitState::Ready
+                    | UnitState::Waived { .. }
+                    | UnitState::Deferred
             );
             of_unit(
                 "no unit votes before its vote and log are opened",
@@ -57,7 +60,12 @@ impl<U: Unit> Machine<U> {
                 record.campaigns || !behind_barrier,
             )?;
             of_unit(
-                "when the gate opens every unit is ready, waived or quarantined",
+                "a strict gate defers nothing",
+                unit,
+                record.state != UnitState::Deferred || !self.rules.strict,
+            )?;
+            of_unit(
+                "when the gate opens every unit is ready, waived, deferred or quarantined",
                 unit,
                 record.state.is_settled() || !matches!(self.stage, Stage::Listen | Stage::Serving),
             )?;

@@ -77,6 +77,7 @@ impl<U: Unit> Source<'_, U> {
             units_done: units().filter(|u| total(u) && done(u)).count(),
             units_failed: units().filter(|u| u.failed_in == Some(stage)).count(),
             units_waived: units().filter(|u| elect && u.waived.is_some()).count(),
+            units_deferred: units().filter(|u| elect && u.deferred.is_some()).count(),
             units_gone: times.gone,
         }
     }
@@ -117,7 +118,7 @@ impl<U: Unit> Source<'_, U> {
             stage: times.failed_in.unwrap_or_else(|| stage_of(state)),
             state: state.as_str(),
             start_ms: ms(times.joining.or(times.loading).unwrap_or(times.waiting)),
-            end_ms: times.settled.or(times.waived).map(ms),
+            end_ms: times.settled.or(times.waived).or(times.deferred).map(ms),
             join_ms: ms(join),
             load_ms: ms(load),
             check_ms: ms(check),
@@ -136,6 +137,7 @@ fn stage_of(state: &UnitState) -> Stage {
         UnitState::Electing
         | UnitState::Ready
         | UnitState::Waived { .. }
+        | UnitState::Deferred
         | UnitState::Quarantined { .. } => Stage::Elect,
     }
 }

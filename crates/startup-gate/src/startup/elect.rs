@@ -10,6 +10,7 @@ use tracing::Instrument;
 
 use super::{Elect, Listen, Startup, ended};
 use crate::caught::caught;
+use crate::config::Policy;
 use crate::core::Core;
 use crate::error::StartError;
 use crate::fault::{FaultKind, UnitFault};
@@ -43,7 +44,8 @@ impl<U: Unit> Startup<U, Elect<U>> {
     /// If it finds the unit faulty, the unit is quarantined although it may
     /// campaign already: an [`Observer`](crate::Observer) must fence it again.
     /// If it finds that the unit is not to be here any more, it deletes it and says
-    /// [`NotConfirmed::Gone`]; the gate forgets it.
+    /// [`NotConfirmed::Gone`]; the gate forgets it. If nobody needs the unit and it is not
+    /// to be confirmed before somebody does, it says [`NotConfirmed::Deferred`].
     ///
     /// # Errors
     /// [`StartError::Cancelled`]; [`StartError::OverBudget`] or
@@ -133,6 +135,15 @@ where
             Ok(Ok(())) => Event::Confirmed(unit.clone()),
             Ok(Err(NotConfirmed::Fault(fault))) => Event::Faulted(unit.clone(), fault),
             Ok(Err(NotConfirmed::Gone)) => Event::Remove(unit.clone()),
+            Ok(Err(NotConfirmed::Deferred)) if core.config.policy != Policy::Strict => {
+                Event::Deferred(unit.clone())
+            }
+            Ok(Err(NotConfirmed::Deferred)) => {
+                core.apply(Event::Pending(unit.clone(), "is idle".into()));
+                rest(&meter, pause).await;
+                pause = (pause * 2).min(shortest * SLOWEST);
+                continue;
+            }
             Err(panic) => {
                 let fault = UnitFault::new(FaultKind::Panicked, panic);
                 Event::Faulted(unit.clone(), fault)

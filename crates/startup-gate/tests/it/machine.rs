@@ -48,6 +48,8 @@ fn up(units: &[Unit]) -> Vec<Event<Unit>> {
             Event::Remove(unit),
         ]);
     }
+    // Each event more makes many states more; one unit shows what this one does.
+    events.extend(units.first().copied().map(Event::Deferred));
     events
 }
 
@@ -134,8 +136,8 @@ fn check_rights_to_vote(before: &Machine<Unit>, effects: &[Effect<Unit>], after:
 /// The drawing at [`UnitState`], arrow by arrow.
 fn is_allowed(from: Option<&UnitState>, to: Option<&UnitState>, joins: bool) -> bool {
     use UnitState::{
-        Checked, Checking, Electing, Joined, Joining, Loaded, Loading, Quarantined, Ready, Waiting,
-        Waived,
+        Checked, Checking, Deferred, Electing, Joined, Joining, Loaded, Loading, Quarantined,
+        Ready, Waiting, Waived,
     };
     match (from, to) {
         (None, Some(Waiting | Ready)) | (Some(_), None) => true,
@@ -146,8 +148,8 @@ fn is_allowed(from: Option<&UnitState>, to: Option<&UnitState>, joins: bool) -> 
         | (Some(Loaded), Some(Checking))
         | (Some(Checking), Some(Checked))
         | (Some(Checked), Some(Electing))
-        | (Some(Electing), Some(Ready | Waived { .. }))
-        | (Some(Waived { .. }), Some(Ready)) => true,
+        | (Some(Electing), Some(Ready | Waived { .. } | Deferred))
+        | (Some(Waived { .. } | Deferred), Some(Ready)) => true,
         (Some(from), Some(Quarantined { .. })) => !matches!(from, Quarantined { .. }),
         _ => false,
     }

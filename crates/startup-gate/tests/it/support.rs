@@ -30,6 +30,8 @@ pub(crate) struct Script {
     pub(crate) confirm_fault: bool,
     /// After this long in elect it says that it is gone.
     pub(crate) gone_ms: Option<u64>,
+    /// Nobody needs it.
+    pub(crate) idle: bool,
 }
 
 /// How a unit's work ends.
@@ -54,6 +56,10 @@ impl Script {
 
     pub(crate) fn hung() -> Self {
         Self { load: End::Hang, ..Self::good() }
+    }
+
+    pub(crate) fn idle() -> Self {
+        Self { idle: true, ..Self::leaderless() }
     }
 
     pub(crate) fn leaderless() -> Self {
@@ -122,6 +128,9 @@ pub(crate) async fn run_check(script: Script) -> Result<(), UnitFault> {
 pub(crate) fn run_confirm(script: &Script, ask: &Confirm<Unit>) -> Result<(), NotConfirmed> {
     if script.confirm_fault {
         return Err(UnitFault::failed("its log ended early").into());
+    }
+    if script.idle {
+        return Err(NotConfirmed::Deferred);
     }
     if script.gone_ms.is_some_and(|after| ask.waited >= Duration::from_millis(after)) {
         return Err(NotConfirmed::Gone);

@@ -139,3 +139,45 @@ async fn strict_keeps_the_port_closed_until_they_are_confirmed() {
     assert!(!trace.has("2 waived"));
     assert!(serving.handle().is_open());
 }
+
+/// What nobody needs is loaded, checked and may campaign; its confirmation waits for
+/// whoever does.
+#[tokio::test(start_paused = true)]
+async fn what_is_idle_is_confirmed_when_it_is_needed() {
+    let began = Instant::now();
+    let (startup, trace) = traced(config());
+    let serving = climb(startup, scripts(2, &[Script::idle()])).await.expect("nothing is wrong");
+    assert!(began.elapsed() < Duration::from_secs(1), "nobody waits for it");
+    let handle = serving.handle();
+    assert_eq!(handle.state_of(&3), Some(UnitState::Deferred));
+    assert!(trace.has("campaign 3"), "somebody may need it at any time");
+    assert!(trace.at("3 checked") < trace.at("campaign 3"));
+    let report = handle.report();
+    assert_eq!((report.units.ready, report.units.deferred, report.units.total()), (2, 1, 3));
+    let elect = report.stages[2].clone();
+    assert_eq!((elect.units_done, elect.units_deferred, elect.units_waived), (2, 1, 0));
+    let line = &report.critical_path;
+    assert!(line.ends_with("; 1 idle, each confirmed when it is needed"), "{line}");
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(handle.counts().deferred, 1, "it is not asked about again");
+
+    assert!(handle.confirm(&3));
+    assert_eq!(handle.state_of(&3), Some(UnitState::Ready));
+    assert!(!handle.confirm(&3), "it is no news");
+    assert!(!handle.confirm(&4), "nobody knows it");
+    assert_eq!(handle.report().stages[2].units_deferred, 1, "the start's story stays");
+}
+
+/// It opens when it is told that it was confirmed after all.
+#[tokio::test(start_paused = true)]
+async fn a_strict_gate_waits_for_what_is_idle() {
+    let strict = startup_gate::Config { policy: Policy::Strict, ..config() };
+    let (startup, _) = traced(strict);
+    let handle = startup.handle();
+    let climbing = tokio::spawn(climb(startup, scripts(1, &[Script::idle()])));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(handle.stage(), Stage::Elect, "it opens for nothing less");
+    assert!(handle.confirm(&2));
+    let serving = climbing.await.expect("no panic").expect("good");
+    assert_eq!(serving.handle().counts().ready, 2);
+}

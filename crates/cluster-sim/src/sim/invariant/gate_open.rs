@@ -1,5 +1,5 @@
 //! When the gate opens, each partition has a verified leader, or is waived or
-//! quarantined, and the report says so.
+//! quarantined, or on demand not needed by anybody, and the report says so.
 
 use std::collections::BTreeSet;
 
@@ -27,12 +27,16 @@ impl GateOpen {
             world.lock().counts.gates_opened += 1;
             for id in &world.partitions {
                 let unit = node.unit(*id);
-                let is_settled = matches!(
-                    unit,
-                    Some(
-                        UnitState::Ready | UnitState::Waived { .. } | UnitState::Quarantined { .. }
-                    )
-                );
+                let is_deferred = unit == Some(UnitState::Deferred) && world.unload_after.is_some();
+                let is_settled = is_deferred
+                    || matches!(
+                        unit,
+                        Some(
+                            UnitState::Ready
+                                | UnitState::Waived { .. }
+                                | UnitState::Quarantined { .. }
+                        )
+                    );
                 if !is_settled {
                     let node = node.id;
                     return Err(format!("node {node} opened with partition {id} {unit:?}"));

@@ -14,7 +14,12 @@ pub(super) fn look(scene: &Scene) -> Result<(), String> {
             }
             let is_good = matches!(
                 unit,
-                Some(UnitState::Electing | UnitState::Ready | UnitState::Waived { .. })
+                Some(
+                    UnitState::Electing
+                        | UnitState::Ready
+                        | UnitState::Waived { .. }
+                        | UnitState::Deferred
+                )
             );
             if !is_good {
                 return Err(format!("node {id} leads partition {partition}, which is {unit:?}"));
