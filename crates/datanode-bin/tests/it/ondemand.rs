@@ -56,7 +56,7 @@ async fn a_restart_brings_nothing_into_memory_but_what_is_asked_for() {
     // Looking brings up nobody.
     let rows = json(&["partition", "list", "--endpoints", &nodes.admins()]);
     assert_eq!(rows.as_array().map(Vec::len), Some(12), "{rows}");
-    let safe = page(admin(&nodes, 3), "/api/v1/safe-to-stop?node=1");
+    let safe = page(admin(&nodes, 3), "/safe-to-stop");
     assert!(safe.starts_with("HTTP/1.1 200"), "{safe}");
     assert_eq!(metric(admin(&nodes, 3), ACTIVATIONS), before);
 

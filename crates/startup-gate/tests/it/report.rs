@@ -169,6 +169,7 @@ async fn the_json_has_stable_names() {
         [
             "checked",
             "checking",
+            "deferred",
             "electing",
             "joined",
             "joining",
