@@ -40,9 +40,8 @@ pub(super) async fn ask(
         (false, _) => None,
         (true, token) => Some(token.unwrap_or_else(RequestId::random)),
     };
-    let all = v1::DescribeReplicasRequest::default();
-    let own = Target::of(replicas, node_id)?.describe_many(all).await?;
-    let groups = own.replicas.into_iter().filter_map(|described| Group::of(described, node_id));
+    let own = Target::of(replicas, node_id)?.describe_all().await?;
+    let groups = own.into_iter().filter_map(|described| Group::of(described, node_id));
     let groups: Vec<Group> = groups.collect();
     let wanted = v1::PromiseStopRequest {
         node_id: node_id.get(),
@@ -220,9 +219,8 @@ async fn sound_replicas(replicas: &Replicas, groups: &[Group]) -> BTreeMap<(u64,
     }
     let answers = shared.into_iter().map(|(voter, partition_ids)| async move {
         let node_id = NodeId::new(voter).ok()?;
-        let request = v1::DescribeReplicasRequest { partition_ids };
-        let said = Target::of(replicas, node_id).ok()?.describe_many(request).await.ok()?;
-        Some((voter, said.replicas))
+        let voter_node = Target::of(replicas, node_id).ok()?;
+        Some((voter, voter_node.describe_many(&partition_ids).await.ok()?))
     });
     let mut sound = BTreeMap::new();
     for (voter, described) in join_all(answers).await.into_iter().flatten() {

@@ -24,6 +24,9 @@ pub(super) enum Target {
     There(NodeId, PeerServiceClient<PeerChannel>),
 }
 
+/// Replicas in one answer: all of a large node are more than a message may be.
+const PAGE_LEN: usize = 1000;
+
 impl Target {
     /// The node with this id.
     ///
@@ -119,7 +122,37 @@ impl Target {
         }
     }
 
+    /// Every replica of the node.
+    pub(super) async fn describe_all(&self) -> Result<Vec<v1::DescribedReplica>, Failure> {
+        let mut all: Vec<v1::DescribedReplica> = Vec::new();
+        loop {
+            let after = all.last().map_or(0, |last| last.partition_id);
+            let limit = u32::try_from(PAGE_LEN).unwrap_or(u32::MAX);
+            let page = v1::DescribeReplicasRequest { after, limit, ..Default::default() };
+            let page = self.describe_page(page).await?;
+            let more = page.more && !page.replicas.is_empty();
+            all.extend(page.replicas);
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Those of these partitions that it has.
     pub(super) async fn describe_many(
+        &self,
+        partition_ids: &[u64],
+    ) -> Result<Vec<v1::DescribedReplica>, Failure> {
+        let mut all = Vec::new();
+        for ids in partition_ids.chunks(PAGE_LEN) {
+            let partition_ids = ids.to_vec();
+            let page = v1::DescribeReplicasRequest { partition_ids, ..Default::default() };
+            all.extend(self.describe_page(page).await?.replicas);
+        }
+        Ok(all)
+    }
+
+    async fn describe_page(
         &self,
         request: v1::DescribeReplicasRequest,
     ) -> Result<v1::DescribeReplicasResponse, Failure> {

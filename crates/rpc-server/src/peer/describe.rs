@@ -27,14 +27,22 @@ impl Replicas {
         })
     }
 
-    /// The status of many replicas, or of all; those that are not here are left out.
+    /// The status of many replicas, or of all, in pages where a limit is given; those
+    /// that are not here are left out.
     pub(crate) fn describe_many(
         &self,
         request: &v1::DescribeReplicasRequest,
     ) -> Result<v1::DescribeReplicasResponse, Failure> {
         let host = self.host()?;
+        let mut more = false;
         let ids: Vec<PartitionId> = if request.partition_ids.is_empty() {
-            host.list().iter().map(Partition::id).collect()
+            let ids = host.list();
+            let ids = ids.iter().map(Partition::id).filter(|id| id.get() > request.after);
+            let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+            let mut ids: Vec<_> = ids.collect();
+            more = limit > 0 && ids.len() > limit;
+            ids.truncate(if more { limit } else { usize::MAX });
+            ids
         } else {
             let ids = request.partition_ids.iter();
             ids.map(|id| PartitionId::new(*id)).collect::<Result<_, _>>()?
@@ -43,7 +51,7 @@ impl Replicas {
             let replica = self.describe_one(id)?;
             Some(v1::DescribedReplica { partition_id: id.get(), replica: Some(replica) })
         });
-        Ok(v1::DescribeReplicasResponse { replicas: described.collect() })
+        Ok(v1::DescribeReplicasResponse { replicas: described.collect(), more })
     }
 
     /// What this node can say of each group's leader now, to a node in one of its lives.
