@@ -98,8 +98,8 @@ mod tests {
     fn what_rests_is_abandoned() {
         let before = look(60, |_| 7, at);
         assert!(before[..15].iter().all(Option::is_none));
-        for minute in 15..60 {
-            assert_eq!(before[minute], Some(at(minute as u64 - 15) - 120_000));
+        for (since, before) in (0..).zip(&before[15..]) {
+            assert_eq!(*before, Some(at(since) - 120_000));
         }
     }
 

@@ -165,7 +165,7 @@ impl PartitionHost {
                 last_log_id: Some(to_raft_log_id(header.last)),
                 last_membership: membership,
             },
-            snapshot: SnapshotData::Staged(staged),
+            snapshot: SnapshotData::Staged(Box::new(staged)),
         };
         let vote = to_raft_vote(header.vote);
         let reply = body

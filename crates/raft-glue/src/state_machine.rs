@@ -39,7 +39,7 @@ pub(crate) enum SnapshotData {
     /// Of this replica's own state, not opened yet.
     Lazy(SnapshotSource),
     /// Received and complete, not installed yet. Dropped, it is discarded.
-    Staged(StagedSnapshot),
+    Staged(Box<StagedSnapshot>),
 }
 
 impl StateMachine {
@@ -156,7 +156,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         snapshot: SnapshotData,
     ) -> io::Result<()> {
         let staged = match snapshot {
-            SnapshotData::Staged(staged) => staged,
+            SnapshotData::Staged(staged) => *staged,
             SnapshotData::Lazy(source) => stage(self.state(), source).await?,
         };
         let last = meta
