@@ -25,7 +25,6 @@ pub(super) struct Size {
 }
 
 /// What `cargo xtask test` runs: as many replicas a node as fit into a minute.
-#[expect(dead_code, reason = "fails since the merge with activation on demand; see docs/cost.md")]
 const REDUCED: Size = Size { seed: 1, nodes: 9, groups: 270, writes: 6 };
 
 /// One run, for people and programs.
