@@ -80,6 +80,12 @@ impl Args {
     }
 }
 
+/// A small cluster of those that `--scale` counts, as `cargo xtask test` runs it.
+pub(crate) fn run_reduced_scale() -> Result<()> {
+    eprintln!("xtask: a cluster at scale, reduced");
+    scale::run_reduced(&build()?)
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let began = Instant::now();
     let sim = build()?;

@@ -33,7 +33,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // One name of a test says nothing of seeds.
     if args.filter.is_none() {
         let seeds = ("cargo xtask sim --planted", sim::run(&sim::Args::for_tests()));
-        for (what, ran) in [seeds] {
+        let scale = ("cargo xtask sim --scale, reduced", sim::run_reduced_scale());
+        for (what, ran) in [seeds, scale] {
             match ran {
                 Ok(()) => count.passed += 1,
                 Err(error) => {

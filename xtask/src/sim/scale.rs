@@ -42,7 +42,6 @@ pub(super) fn run(sim: &Path, size: Size, loud: bool, json: bool) -> Result<()> 
 }
 
 /// A small cluster, twice: it must come to the same both times.
-#[expect(dead_code, reason = "fails since the merge with activation on demand; see docs/cost.md")]
 pub(super) fn run_reduced(sim: &Path) -> Result<()> {
     let (first, second) = thread::scope(|scope| {
         let first = scope.spawn(|| run_once(sim, REDUCED, false));

@@ -69,6 +69,8 @@ pub fn run_scale(plan: ScalePlan) -> ScaleReport {
     world.replicas = REPLICAS;
     world.pace = Pace::of_the_product();
     world.hibernate_after = HIBERNATE_AFTER;
+    // Eager, as by default: on demand nobody is elected in a cold start.
+    world.unload_after = None;
     world.lock().mail.heal();
     let world = Arc::new(world);
     let mut sim = Builder::new()
