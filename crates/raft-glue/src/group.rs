@@ -290,12 +290,14 @@ impl Group {
 
     /// The membership that counts, committed or not, and where it stands in the log.
     pub(crate) fn members(&self) -> (Option<LogId>, Membership) {
-        let of_store = |members: Option<&Members>| match (members, &self.store) {
-            (Some(members), _) => members.clone(),
-            (None, Some(store)) => store.state().membership(),
-            (None, None) => Members::default(),
-        };
+        let of_store = |members: Option<&Members>| self.members_of_store(members);
         self.seat.look(Body::members, of_store).unwrap_or_default()
+    }
+
+    /// Likewise, of one that is not in memory.
+    fn members_of_store(&self, of_log: Option<&Members>) -> Members {
+        let of_state = || Some(self.store.as_ref()?.state().membership());
+        of_log.cloned().or_else(of_state).unwrap_or_default()
     }
 
     pub(crate) fn has_member(&self, id: NodeId) -> bool {
@@ -304,11 +306,8 @@ impl Group {
             let server = server.borrow_watched();
             server.membership_config.membership().get_node(&id.get()).is_some()
         };
-        let of_store = |members: Option<&Members>| match (members, &self.store) {
-            (Some((_, members)), _) => members.members.contains_key(&id),
-            (None, Some(store)) => store.state().membership().1.members.contains_key(&id),
-            (None, None) => false,
-        };
+        let of_store =
+            |members: Option<&Members>| self.members_of_store(members).1.members.contains_key(&id);
         self.seat.look(of_body, of_store).unwrap_or(false)
     }
 

@@ -41,9 +41,9 @@ pub(crate) struct Succession {
 }
 
 /// A search for a successor, for as long as it lives.
-struct Search<'a>(&'a Group);
+struct Searching<'a>(&'a Group);
 
-impl Drop for Search<'_> {
+impl Drop for Searching<'_> {
     fn drop(&mut self) {
         *self.0.succession.lock() = None;
     }
@@ -120,7 +120,7 @@ impl Group {
         if self.succession.lock().replace(search).is_some() {
             return;
         }
-        let _search = Search(self);
+        let _searching = Searching(self);
         tokio::time::sleep(STEP * self.rank_without(gone)).await;
         let mut pause = protocol::CAMPAIGN_PAUSE;
         while self.leader_gone.load(Ordering::Acquire) && self.searches() {

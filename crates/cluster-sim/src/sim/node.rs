@@ -14,10 +14,11 @@ use startup_gate::{
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use turmoil::{Builder, Sim};
 
 use super::link::{Inbound, Link};
 use super::pace::Pace;
-use super::wire::{CLIENT_PORT, Caller, Inbox, PEER_PORT, Parcel};
+use super::wire::{CLIENT_PORT, Caller, Inbox, PEER_PORT, Parcel, machine};
 use super::world::{Live, Trap, World};
 use super::{owner, peers, serve};
 
@@ -32,9 +33,34 @@ pub(crate) struct Node {
     pub(crate) gate: Handle<PartitionId>,
 }
 
+/// A network in which a message takes from a millisecond to `latest`, and a machine
+/// for each node of the world, which starts when the simulation does.
+pub(crate) fn machines<'a>(world: &Arc<World>, seed: u64, latest: Duration) -> Sim<'a> {
+    let mut sim = Builder::new()
+        .rng_seed(seed)
+        .tick_duration(Duration::from_millis(1))
+        .simulation_duration(Duration::from_secs(3600))
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(latest)
+        .udp_capacity(1 << 20)
+        .enable_random_order()
+        .build();
+    for id in world.nodes.clone() {
+        let world = Arc::clone(world);
+        sim.host(machine(id), move || {
+            let world = Arc::clone(&world);
+            async move {
+                live(world, id).await;
+                Ok(())
+            }
+        });
+    }
+    sim
+}
+
 /// A node from its power button to its end. Never fails: what goes wrong is
 /// written down in the world.
-pub(crate) async fn live(world: Arc<World>, id: NodeId) {
+async fn live(world: Arc<World>, id: NodeId) {
     let life = {
         let mut inner = world.lock();
         let life = inner.lives.entry(id).or_default();

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use turmoil::{Builder, Sim};
+use turmoil::Sim;
 
 use super::chance::Chance;
 use super::client::{self, Client};
@@ -14,7 +14,6 @@ use super::ledger::Ledger;
 use super::log::Log;
 use super::node;
 use super::report::Report;
-use super::wire::machine;
 use super::world::World;
 
 const NODES: u64 = 3;
@@ -63,25 +62,7 @@ pub fn run(plan: Plan) -> (Report, Vec<String>) {
     let world = Arc::new(World::new(plan.seed, NODES, partitions, plan.loud));
     let ledger = Ledger::default();
     let latest_ms = *chance.pick(&[2, 8, 30]);
-    let mut sim = Builder::new()
-        .rng_seed(plan.seed)
-        .tick_duration(Duration::from_millis(1))
-        .simulation_duration(Duration::from_secs(3600))
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(latest_ms))
-        .udp_capacity(1 << 16)
-        .enable_random_order()
-        .build();
-    for id in world.nodes.clone() {
-        let world = Arc::clone(&world);
-        sim.host(machine(id), move || {
-            let world = Arc::clone(&world);
-            async move {
-                node::live(world, id).await;
-                Ok(())
-            }
-        });
-    }
+    let mut sim = node::machines(&world, plan.seed, Duration::from_millis(latest_ms));
     for nth in 0..CLIENTS {
         let (world, ledger) = (Arc::clone(&world), ledger.clone());
         let chance = Chance::new(plan.seed, &format!("client {nth}"));

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use partition_types::NodeId;
-use turmoil::{Builder, Sim};
+use turmoil::Sim;
 
 use super::chance::Chance;
 use super::node;
@@ -73,25 +73,7 @@ pub fn run_scale(plan: ScalePlan) -> ScaleReport {
     world.unload_after = None;
     world.lock().mail.heal();
     let world = Arc::new(world);
-    let mut sim = Builder::new()
-        .rng_seed(plan.seed)
-        .tick_duration(Duration::from_millis(1))
-        .simulation_duration(Duration::from_secs(3600))
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(2))
-        .udp_capacity(1 << 20)
-        .enable_random_order()
-        .build();
-    for id in world.nodes.clone() {
-        let world = Arc::clone(&world);
-        sim.host(machine(id), move || {
-            let world = Arc::clone(&world);
-            async move {
-                node::live(world, id).await;
-                Ok(())
-            }
-        });
-    }
+    let mut sim = node::machines(&world, plan.seed, Duration::from_millis(2));
     let dial = Dial::default();
     let (clients, dialled) = (Arc::clone(&world), dial.clone());
     let chance = Chance::new(plan.seed, "load");
