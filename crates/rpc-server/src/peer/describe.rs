@@ -11,6 +11,18 @@ use super::convert::{self, member_to_wire};
 use super::replica::Replicas;
 use crate::status::Failure;
 
+/// Those above `after` of ids in their order, at most `limit` of them unless that is
+/// 0; and whether there are more.
+fn page(
+    ids: impl Iterator<Item = PartitionId>,
+    after: u64,
+    limit: usize,
+) -> (Vec<PartitionId>, bool) {
+    let mut rest = ids.filter(|id| id.get() > after);
+    let page = rest.by_ref().take(if limit == 0 { usize::MAX } else { limit }).collect();
+    (page, rest.next().is_some())
+}
+
 impl Replicas {
     /// One replica's status.
     pub(crate) async fn describe(
@@ -34,18 +46,13 @@ impl Replicas {
         request: &v1::DescribeReplicasRequest,
     ) -> Result<v1::DescribeReplicasResponse, Failure> {
         let host = self.host()?;
-        let mut more = false;
-        let ids: Vec<PartitionId> = if request.partition_ids.is_empty() {
-            let ids = host.list();
-            let ids = ids.iter().map(Partition::id).filter(|id| id.get() > request.after);
+        let (ids, more) = if request.partition_ids.is_empty() {
+            let all = host.list();
             let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
-            let mut ids: Vec<_> = ids.collect();
-            more = limit > 0 && ids.len() > limit;
-            ids.truncate(if more { limit } else { usize::MAX });
-            ids
+            page(all.iter().map(Partition::id), request.after, limit)
         } else {
             let ids = request.partition_ids.iter();
-            ids.map(|id| PartitionId::new(*id)).collect::<Result<_, _>>()?
+            (ids.map(|id| PartitionId::new(*id)).collect::<Result<_, _>>()?, false)
         };
         let described = ids.into_iter().filter_map(|id| {
             let replica = self.describe_one(id)?;
@@ -175,4 +182,31 @@ fn index(log_id: Option<LogId>) -> u64 {
 
 fn to_wire((node_id, member): &(NodeId, Member)) -> v1::Member {
     member_to_wire(*node_id, member)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_have_each_once_and_the_last_one_says_so() {
+        let all: Vec<_> = [2, 3, 5, 8, 13].map(|id| PartitionId::new(id).unwrap()).into();
+        for limit in 1..=6 {
+            let (mut found, mut pages) = (Vec::new(), 0);
+            loop {
+                let after = found.last().map_or(0, |last: &PartitionId| last.get());
+                let (some, more) = page(all.iter().copied(), after, limit);
+                assert!(some.len() <= limit);
+                found.extend(some);
+                pages += 1;
+                if !more {
+                    break;
+                }
+            }
+            assert_eq!((&found, pages), (&all, all.len().div_ceil(limit)), "{limit} a page");
+        }
+        assert_eq!(page(all.iter().copied(), 3, 0), (all[2..].to_vec(), false));
+        assert_eq!(page(all.iter().copied(), 13, 4), (Vec::new(), false));
+        assert_eq!(page([].into_iter(), 0, 0), (Vec::new(), false));
+    }
 }
