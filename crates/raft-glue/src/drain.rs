@@ -11,8 +11,9 @@ use partition_types::PartitionId;
 use crate::group::Group;
 use crate::{PartitionHost, TransferError, protocol, transfer};
 
-/// Hand-overs at the same time.
-const PARALLEL: usize = 64;
+/// Hand-overs at the same time: enough to keep network, disks and processors busy. With
+/// more of them each takes longer, and it is each one that clients wait for.
+const PARALLEL: usize = 16;
 /// A round takes what the one before left over.
 const ROUNDS_MAX: usize = 5;
 /// Between two looks at campaigns that are not over.

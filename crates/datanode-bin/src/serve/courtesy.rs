@@ -3,21 +3,25 @@
 //! A start takes every core that it gets. Where several nodes share a machine, in a
 //! trial or as one process a disk, clients of the others would wait for it. So
 //! the threads of a starting node have a lower priority until its client port
-//! opens. On a machine of its own that changes nothing.
+//! opens, or it has yielded long enough. On a machine of its own that changes nothing.
 //!
 //! Only where the priority may be raised again (`CAP_SYS_NICE`, or a limit that
 //! allows it): otherwise the node would serve with it, too.
 
 use std::fs;
+use std::time::Duration;
 
 use rustix::process::{Pid, getpriority_process, setpriority_process};
 
-/// How much is yielded: about a quarter is left of a core that others want too.
-const YIELDED: i32 = 5;
+/// How much is yielded. A start has some twenty threads that want to run: of a core that
+/// two threads of others want too they get about a quarter.
+const YIELDED: i32 = 15;
+/// How long at most: what others never leave is taken in the end.
+const LONGEST: Duration = Duration::from_secs(5);
 /// The bit of `CAP_SYS_NICE`.
 const CAP_SYS_NICE: u32 = 23;
 
-/// For as long as the start lasts.
+/// Until it is dropped, threads have a lower priority.
 pub(super) struct Courtesy {
     /// Before it began, and since.
     usual: i32,
@@ -36,9 +40,19 @@ impl Courtesy {
         Some(Self { usual, lowered })
     }
 
+    /// Yields for as long as anybody can ask of a start.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends it.
+    pub(super) async fn hold(self) {
+        tokio::time::sleep(LONGEST).await;
+    }
+}
+
+impl Drop for Courtesy {
     /// Raises every thread again that has the priority of the start; RocksDB's
     /// threads in the background have a lower one.
-    pub(super) fn end(self) {
+    fn drop(&mut self) {
         let Ok(threads) = fs::read_dir("/proc/self/task") else { return };
         for thread in threads.flatten() {
             let id = thread.file_name().to_str().and_then(|name| name.parse().ok());
@@ -88,7 +102,7 @@ mod tests {
                 getpriority_process(None)
             });
             tell.recv().unwrap();
-            courtesy.end();
+            drop(courtesy);
             go_on.send(()).unwrap();
             assert_eq!(getpriority_process(None), Ok(before));
             assert_eq!(slower.join().unwrap(), Ok(before + YIELDED + 1));

@@ -17,6 +17,7 @@ use startup_gate::state::Load;
 use startup_gate::{
     NotConfirmed, Serving, StartError, StartErrorKind, Startup, UnitFault, UnitSpec,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::courtesy::Courtesy;
 use super::data::{self, FirstPartition};
@@ -51,6 +52,7 @@ impl Plan {
 /// # Errors
 /// [`Failure`] with the exit code it deserves.
 pub(super) async fn run(plan: Plan, courtesy: Option<Courtesy>) -> Result<(), Failure> {
+    let courtesy = courtesy.map(|courtesy| AbortOnDropHandle::new(tokio::spawn(courtesy.hold())));
     let signals = Signals::install()?;
     let client = ports::bind(&plan.config)?;
     let metrics = Metrics::install().map_err(|error| Failure::new(Exit::Failed, error))?;
@@ -102,7 +104,7 @@ pub(super) async fn run(plan: Plan, courtesy: Option<Courtesy>) -> Result<(), Fa
         }
     };
     bar.abort();
-    courtesy.into_iter().for_each(Courtesy::end);
+    drop(courtesy);
     match up {
         Ok((serving, port)) => {
             // The bar's last state is gone from the screen by now.
