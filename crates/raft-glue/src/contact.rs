@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use partition_types::{LogId, NodeId};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 /// The last word of a leader.
@@ -24,26 +26,39 @@ pub(crate) struct Heard {
 
 /// What one group heard.
 #[derive(Default)]
-pub(crate) struct Contact(Mutex<Option<Heard>>);
+pub(crate) struct Contact {
+    last: Mutex<Option<Heard>>,
+    /// Another leader spoke, or one told a commit index where none was known.
+    news: Notify,
+}
 
 impl Contact {
     /// Takes a message that this replica accepted. Returns whether it is the
     /// first of its leader.
     pub(crate) fn heard(&self, leader: NodeId, term: u64, committed: Option<LogId>) -> bool {
-        let mut last = self.0.lock();
+        let mut last = self.last.lock();
         let first = last.is_none_or(|last| (last.term, last.leader) != (term, leader));
         // A message overtaken by one of a later leader is no news.
         if last.is_some_and(|last| (last.term, last.leader) > (term, leader)) {
             return false;
         }
-        let committed = committed.max(last.and_then(|last| last.committed));
+        let known = last.and_then(|last| last.committed);
+        let committed = committed.max(known);
         *last = Some(Heard { leader, term, committed, at: Instant::now(), is_gone: false });
+        if first || known.is_none() {
+            self.news.notify_waiters();
+        }
         first
+    }
+
+    /// Until another leader speaks, or the first word of a commit index comes; from now on.
+    pub(crate) fn next_leader(&self) -> Notified<'_> {
+        self.news.notified()
     }
 
     /// The node of a leader spoke for it, as of then.
     pub(crate) fn vouched(&self, leader: NodeId, at: Instant) {
-        let mut last = self.0.lock();
+        let mut last = self.last.lock();
         if let Some(heard) = last.as_mut().filter(|heard| heard.leader == leader) {
             heard.at = heard.at.max(at);
         }
@@ -51,7 +66,7 @@ impl Contact {
 
     /// Forgets what a leader said: its process is gone.
     pub(crate) fn forget(&self, leader: NodeId) {
-        let mut last = self.0.lock();
+        let mut last = self.last.lock();
         if let Some(heard) = last.as_mut().filter(|heard| heard.leader == leader) {
             heard.is_gone = true;
         }
@@ -60,14 +75,14 @@ impl Contact {
     /// The last word, if it is younger than `age_max` and not of a term before
     /// `term`.
     pub(crate) fn live(&self, term: u64, age_max: Duration) -> Option<Heard> {
-        self.0
+        self.last
             .lock()
             .filter(|heard| !heard.is_gone && heard.term >= term && heard.at.elapsed() < age_max)
     }
 
     /// The last word, however old.
     pub(crate) fn last(&self) -> Option<Heard> {
-        *self.0.lock()
+        *self.last.lock()
     }
 }
 

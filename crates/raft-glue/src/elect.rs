@@ -5,6 +5,7 @@
 //! voter that serves clients answers, or when those that do have not managed to
 //! elect one of them for a while.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +75,7 @@ impl PartitionHost {
         group.campaign.lock().asked_at.get_or_insert_with(Instant::now);
         let give_up = Instant::now() + CONFIRM_WAIT;
         loop {
+            let news = group.contact.next_leader();
             if let Some((leader, read)) = group.heard_leader_since_boot() {
                 return group.caught_up(leader, Some(read), give_up).await;
             }
@@ -81,7 +83,12 @@ impl PartitionHost {
             let body = group.activate(Cause::Client).await;
             body.map_err(|error| NotYet::because(error.to_string()))?;
             let messages = group.hold.messages();
-            let poll = group.poll_leader().await;
+            // The word of the leader itself may come before the answers do.
+            let mut news = pin!(news);
+            let poll = tokio::select! {
+                poll = group.poll_leader() => poll,
+                () = &mut news => continue,
+            };
             if let Some((leader, read)) = poll.leader {
                 return group.caught_up(leader, read, give_up).await;
             }
@@ -97,7 +104,7 @@ impl PartitionHost {
             if Instant::now() >= give_up {
                 return Err(NotYet { needs_us, ..NotYet::because(group.why_unled(&poll)) });
             }
-            tokio::time::sleep(ASK_POLL).await;
+            let _ = tokio::time::timeout(ASK_POLL, news).await;
         }
     }
 
@@ -215,7 +222,9 @@ impl Group {
                 }
             }
         }
-        *self.campaign.lock() = crate::group::Campaign::default();
+        let asked_at = std::mem::take(&mut *self.campaign.lock()).asked_at;
+        let waited_ms = asked_at.map_or(0, |at| at.elapsed().as_millis());
+        tracing::debug!(partition_id = %self.id, %leader, waited_ms, "leader verified");
         Ok(VerifiedLeader { leader, term: self.view().map_or(0, |view| view.term) })
     }
 
@@ -229,7 +238,8 @@ impl Group {
     /// Campaigns if it is this replica's turn and it did not just do so.
     pub(crate) async fn campaign_when_due(&self) {
         let Some(body) = self.running() else { return };
-        if !self.fence.pass(Path::Trigger) {
+        // Votes are on their way, and wait for disks: another campaign would void them.
+        if self.awaits_winner(None) || !self.fence.pass(Path::Trigger) {
             return;
         }
         let delay = self.campaign_delay();

@@ -78,7 +78,7 @@ impl PartitionHost {
                 let body = group.needed().await?;
                 let mut rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
                 // The same to openraft: the leader's lease does not count.
-                let is_lost = leader_gone && group.has_lost_leader();
+                let is_lost = leader_gone && group.has_lost_leader(Some(from));
                 rpc.leadership_transfer = leadership_transfer || is_lost;
                 let reply = body.raft.vote(rpc).await.map_err(|error| stopped(&group, &error))?;
                 Ok(vote_reply(&reply))
@@ -86,7 +86,7 @@ impl PartitionHost {
             RaftRequest::PreVote { vote, last, leader_gone } => {
                 sent_by(from, vote)?;
                 group.may_vote()?;
-                if leader_gone && group.has_lost_leader() {
+                if leader_gone && group.has_lost_leader(Some(from)) {
                     return Ok(group.would_succeed(vote, last));
                 }
                 if !group.hears_out_pre_vote() {

@@ -124,8 +124,14 @@ impl Group {
         tokio::time::sleep(STEP * self.rank_without(gone)).await;
         let mut pause = protocol::CAMPAIGN_PAUSE;
         while self.leader_gone.load(Ordering::Acquire) && self.searches() {
-            if !protocol::timer_may_run(self.fence.state(), self.shared.leads.is_serving()) {
+            if !self.fence.state().may_lead() {
                 return;
+            }
+            if !self.shared.leads.is_serving() {
+                // Its time begins with the right to campaign.
+                self.search_for(give_up_after);
+                tokio::time::sleep(ASK_AGAIN).await;
+                continue;
             }
             let Ok(body) = self.me().activate(Cause::Succession).await else { return };
             let term = self.view().map(|view| view.term);
@@ -144,9 +150,16 @@ impl Group {
         }
     }
 
+    fn search_for(&self, time: Duration) {
+        if let Some(search) = self.succession.lock().as_mut() {
+            search.give_up = Instant::now() + time;
+        }
+    }
+
     /// Whether the time of the search is not up.
     fn searches(&self) -> bool {
-        self.succession.lock().is_some_and(|search| Instant::now() < search.give_up)
+        !self.is_over()
+            && self.succession.lock().is_some_and(|search| Instant::now() < search.give_up)
     }
 
     /// Whether nothing came of it while the others were asked.
@@ -174,7 +187,7 @@ impl Group {
 
     /// Whether somebody other than `asker` is about to win, as far as this replica
     /// knows: it gave its vote not long ago, and not to one who is gone.
-    fn awaits_winner(&self, asker: Option<NodeId>) -> bool {
+    pub(crate) fn awaits_winner(&self, asker: Option<NodeId>) -> bool {
         let Some(view) = self.view().filter(|view| !view.committed) else { return false };
         let gone = self.succession.lock().and_then(|search| search.gone);
         let awaited = view.voted_for.filter(|node| Some(*node) != asker && Some(*node) != gone);
@@ -261,16 +274,16 @@ impl Group {
     pub(crate) fn would_succeed(self: &Arc<Self>, vote: Vote, last: Option<LogId>) -> RaftReply {
         let own_last = self.last();
         let own = self.own_vote();
-        let granted = self.has_lost_leader()
+        let granted = self.has_lost_leader(vote.voted_for)
             && !self.awaits_winner(vote.voted_for)
             && own.is_some_and(|own| vote.term > own.term)
             && last >= own_last;
         RaftReply::Vote { vote: own.unwrap_or(vote), granted, last: own_last }
     }
 
-    /// Whether nobody leads as far as this replica knows: it neither leads nor
-    /// hears anybody who does.
-    pub(crate) fn has_lost_leader(&self) -> bool {
-        self.leader().is_none()
+    /// Whether nobody leads as far as this replica knows: it neither leads nor hears
+    /// anybody who does. Whoever asks for votes does not lead, whatever was heard of it.
+    pub(crate) fn has_lost_leader(&self, asker: Option<NodeId>) -> bool {
+        self.leader().is_none_or(|leader| Some(leader) == asker)
     }
 }

@@ -3,6 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use partition_types::{LogId, Vote};
+use raft_glue::{RaftReply, RaftRequest};
+
 use crate::cluster::{Cluster, ELECTION, eventually, node, partition, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,6 +195,33 @@ async fn a_leader_that_is_told_gone_again_and_again_has_one_successor() {
     let elections: u64 = elections.sum();
     // A vote may be lost on a busy machine, and asked for again.
     assert!((GROUPS..=GROUPS + 2).contains(&elections), "{elections} elections of {GROUPS} groups");
+}
+
+/// A candidate that does not win takes a leader down all the same. In a cold start that
+/// one's node may not serve yet, and then it may not look for a successor yet either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_deposed_before_its_node_serves_is_succeeded_when_it_does() {
+    let never = (Duration::from_secs(600), Duration::from_secs(1200));
+    let cluster = Cluster::start_with(3, never).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    cluster.await_leader(id, &[1, 2, 3]).await;
+    let term = cluster.replica(1, id).status().term;
+    let set_serving = |serving| (1..=3).for_each(|on| cluster.node(on).host.set_serving(serving));
+    set_serving(false);
+    let vote = Vote { term: term + 1, voted_for: Some(node(3)), committed: false };
+    let request = RaftRequest::Vote {
+        vote,
+        last: Some(LogId { term: vote.term, leader: Some(node(3)), index: 1_000 }),
+        leadership_transfer: true,
+        leader_gone: false,
+    };
+    let granted = cluster.node(1).host.handle(node(3), id, request).await;
+    assert!(matches!(granted, Ok(RaftReply::Vote { granted: true, .. })), "{granted:?}");
+    tokio::time::sleep(ELECTION.0).await;
+    assert_eq!(cluster.replica(1, id).leader(), None, "led behind a closed port");
+    set_serving(true);
+    cluster.await_leader(id, &[1, 2, 3]).await;
+    write(&cluster, id, b"after").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
