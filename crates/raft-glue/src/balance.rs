@@ -30,7 +30,7 @@ use crate::shared::Shared;
 use crate::{PartitionHost, PeerState, TransferError, maintain, transfer};
 
 /// Hand-backs at the same time.
-const PARALLEL: usize = 16;
+const PARALLEL: usize = 4;
 /// A group is handed back at most this often.
 const GROUP_PAUSE: Duration = Duration::from_secs(10);
 /// Between two looks at everything. A group that was found led elsewhere twice in

@@ -11,13 +11,17 @@ use partition_types::PartitionId;
 use crate::group::Group;
 use crate::{PartitionHost, TransferError, protocol, transfer};
 
-/// Hand-overs at the same time: enough to keep network, disks and processors busy. With
-/// more of them each takes longer, and it is each one that clients wait for.
-const PARALLEL: usize = 16;
 /// A round takes what the one before left over.
 const ROUNDS_MAX: usize = 5;
 /// Between two looks at campaigns that are not over.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Hand-overs at the same time, of so many groups led: a few are enough to keep network,
+/// disks and processors busy. With more of them each takes longer, and it is each one that
+/// clients wait for; with many groups each has fewer of the clients.
+fn parallel(led: usize) -> usize {
+    (led / 64).clamp(4, 64)
+}
 
 /// What a drain did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,9 +65,10 @@ impl PartitionHost {
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
+            let parallel = parallel(led.len());
             let results: Vec<_> = futures::stream::iter(led)
                 .map(|group| async move { (group.id, transfer::give_away(&group).await) })
-                .buffer_unordered(PARALLEL)
+                .buffer_unordered(parallel)
                 .collect()
                 .await;
             outcome.sole_voters.clear();
