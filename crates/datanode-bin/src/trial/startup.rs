@@ -28,6 +28,7 @@ const MODES: [&str; 3] = ["sigterm", "sigkill", "cold"];
 /// Puts at the same time, when partitions are filled.
 const FILLERS: usize = 64;
 const EXTENT_LEN_BYTES: usize = 1024;
+const ON_DEMAND: &str = "startup.activation=on-demand";
 const LOAD_DELAY: &str = "DATANODE_TEST_LOAD_DELAY_MS";
 
 /// Arguments of the measurement.
@@ -155,7 +156,12 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
         tokio::time::sleep(SETTLE).await;
         seen.push(cold(&mut cluster).await?);
     }
-    all_led(&cluster, partitions).await?;
+    if args.set.iter().any(|set| set == ON_DEMAND) {
+        // Nobody leads what nobody needs: each is asked for.
+        fill(&cluster, &ids, 1).await?;
+    } else {
+        all_led(&cluster, partitions).await?;
+    }
     rows.push(row(partitions, "cold", &cluster, seen).await?);
     let data = cluster.node(1).dir().join("data");
     cluster.stop(STOP_TIMEOUT).await?;

@@ -17,9 +17,13 @@ const SMALL: &[&str] = &[
     "--json",
 ];
 
-/// Runs a trial; gives whether it was content, its report, and what it said.
+/// Runs a roll; gives whether it was content, its report, and what it said.
 fn roll(arguments: &[&str]) -> (bool, Value, String) {
-    let output = datanode().args(SMALL).args(arguments).output().unwrap();
+    trial(&[SMALL, arguments].concat())
+}
+
+fn trial(arguments: &[&str]) -> (bool, Value, String) {
+    let output = datanode().args(arguments).output().unwrap();
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     let report = said.lines().find(|line| line.starts_with('{'));
     let report = serde_json::from_str(report.unwrap_or_else(|| panic!("{said}"))).unwrap();
@@ -100,4 +104,53 @@ fn planted_faults_are_found() {
         assert!(report[found].as_u64() > Some(0), "{plant}: {said}");
         assert!(said.contains("error: "), "{plant}: {said}");
     }
+}
+
+/// What `cargo xtask bench startup` measures, of few partitions: each kind of start happens,
+/// and leads when it may.
+#[test]
+fn starts_are_measured() {
+    let (content, report, said) =
+        trial(&["trial", "startup", "--partitions=6,12", "--rounds=1", "--extents=3", "--json"]);
+    assert!(content, "{said}");
+    let rows = report["rows"].as_array().unwrap();
+    let kinds: Vec<_> = rows
+        .iter()
+        .map(|row| (row["partitions"].as_u64().unwrap(), row["mode"].as_str().unwrap()))
+        .collect();
+    let modes = ["sigterm", "sigkill", "cold"];
+    let expected: Vec<_> =
+        [6, 12].into_iter().flat_map(|of| modes.map(|mode| (of, mode))).collect();
+    assert_eq!(kinds, expected);
+    for row in rows {
+        let led = row["leader_spread"].as_array().unwrap().iter().map(|led| led.as_u64().unwrap());
+        let led: Vec<_> = led.collect();
+        assert_eq!(led.iter().sum::<u64>(), row["partitions"].as_u64().unwrap(), "{row}");
+        // Who starts beside others leaves it to them; when all start, somebody has to.
+        let before_port = row["self_led_prelisten"].as_u64().unwrap();
+        if row["mode"] == "cold" {
+            assert!(before_port >= row["partitions"].as_u64().unwrap(), "{row}");
+        } else {
+            assert_eq!((before_port, &row["leader_unserved_seconds"]), (0, &0.0.into()), "{row}");
+        }
+    }
+    assert_eq!(report["growth"].as_array().unwrap().len(), modes.len(), "{said}");
+}
+
+/// What `cargo xtask bench idle` measures, of few partitions: groups that sleep say nothing, and
+/// the first request to each succeeds.
+#[test]
+fn sleep_is_measured() {
+    let (content, report, said) =
+        trial(&["trial", "idle", "--partitions=12", "--window-s=2", "--json"]);
+    assert!(content, "{said}");
+    let rows = report["rows"].as_array().unwrap();
+    let calls: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            assert_eq!((&row["failed"], row["samples"].as_u64() > Some(0)), (&0.into(), true));
+            (row["mode"].as_str().unwrap(), row["calls_per_second_and_pair"].as_f64() > Some(1.0))
+        })
+        .collect();
+    assert_eq!(calls, [("asleep", false), ("awake", true)], "{said}");
 }
