@@ -7,10 +7,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use openraft::ServerState;
 use partition_types::PartitionId;
+use tokio::sync::Semaphore;
 
 use crate::group::Group;
 use crate::{PartitionHost, TransferError, protocol, transfer};
 
+/// Groups that look for a target at the same time, which no client waits for.
+const PARALLEL: usize = 64;
 /// A round takes what the one before left over.
 const ROUNDS_MAX: usize = 5;
 /// Between two looks at campaigns that are not over.
@@ -19,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Hand-overs at the same time, of so many groups led: a few are enough to keep network,
 /// disks and processors busy. With more of them each takes longer, and it is each one that
 /// clients wait for; with many groups each has fewer of the clients.
-fn parallel(led: usize) -> usize {
+fn turns(led: usize) -> usize {
     (led / 64).clamp(4, 64)
 }
 
@@ -65,12 +68,15 @@ impl PartitionHost {
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
-            let parallel = parallel(led.len());
-            let results: Vec<_> = futures::stream::iter(led)
-                .map(|group| async move { (group.id, transfer::give_away(&group).await) })
-                .buffer_unordered(parallel)
-                .collect()
-                .await;
+            let turns = &Semaphore::new(turns(led.len()));
+            let results: Vec<_> =
+                futures::stream::iter(led)
+                    .map(|group| async move {
+                        (group.id, transfer::give_away(&group, Some(turns)).await)
+                    })
+                    .buffer_unordered(PARALLEL)
+                    .collect()
+                    .await;
             outcome.sole_voters.clear();
             outcome.alone.clear();
             for (id, result) in results {

@@ -339,7 +339,7 @@ impl Group {
         if self.view().is_some_and(|view| view.leads()) {
             let group = Arc::clone(self);
             self.shared.tasks.spawn(async move {
-                if let Err(error) = crate::transfer::give_away(&group).await {
+                if let Err(error) = crate::transfer::give_away(&group, None).await {
                     tracing::warn!(partition_id = %group.id, %error, "quarantined leader stays");
                 }
             });

@@ -53,7 +53,7 @@ impl Partition {
         let me = group.shared.config.node_id;
         let heir = group.membership().voters().iter().any(|id| wanted.voters.contains(id));
         if !wanted.voters.contains(&me) && heir {
-            let given = transfer::give_away(group).await;
+            let given = transfer::give_away(group, None).await;
             let heir = given.map_err(|error| MembershipError::Propose(error.into()))?;
             return Err(ProposeError::NotLeader {
                 leader: group.member(heir).map(|member| (heir, member)),

@@ -11,6 +11,7 @@ use futures::future::join_all;
 use openraft::LogIdOptionExt;
 use openraft::type_config::async_runtime::watch::WatchReceiver;
 use partition_types::NodeId;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::convert::{from_raft_membership, from_raft_node};
@@ -49,17 +50,21 @@ impl Partition {
         if !followers.iter().any(|follower| follower.id == to) {
             return Err(TransferError::NotAVoter(to));
         }
-        group.hand_over(Some(to)).await
+        group.hand_over(Some(to), None).await
     }
 }
 
-/// Hands the leadership to any caught-up voter that serves clients.
-pub(crate) async fn give_away(group: &Arc<Group>) -> Result<NodeId, TransferError> {
+/// Hands the leadership to any caught-up voter that serves clients, when it has one of
+/// the turns, if there are any.
+pub(crate) async fn give_away(
+    group: &Arc<Group>,
+    turns: Option<&Semaphore>,
+) -> Result<NodeId, TransferError> {
     let _turn = group.changing.lock().await;
     if group.followers()?.is_empty() {
         return Err(TransferError::SoleVoter);
     }
-    group.hand_over(group.heir()).await
+    group.hand_over(group.heir(), turns).await
 }
 
 /// Hands the leadership to the voter that is to have it, if that one is ready
@@ -81,7 +86,7 @@ pub(crate) async fn hand_back(group: &Arc<Group>, to: NodeId) -> Result<NodeId, 
     match group.await_successor(term, REISSUE_AFTER).await {
         Some(leader) => Ok(leader),
         // Nothing is taken here until somebody leads: anybody will do now.
-        None => group.hand_over(Some(to)).await,
+        None => group.hand_over(Some(to), None).await,
     }
 }
 
@@ -140,7 +145,11 @@ impl Group {
         Some(choose_target(&followers, &answers, tried))
     }
 
-    async fn hand_over(&self, wanted: Option<NodeId>) -> Result<NodeId, TransferError> {
+    async fn hand_over(
+        &self,
+        wanted: Option<NodeId>,
+        turns: Option<&Semaphore>,
+    ) -> Result<NodeId, TransferError> {
         let give_up = Instant::now() + self.shared.config.election_timeout.1;
         let term = self.view().map_or(0, |view| view.term);
         let mut tried = Vec::new();
@@ -148,6 +157,10 @@ impl Group {
         loop {
             match self.next_target(wanted, &tried).await {
                 Some(Target::Ready(target)) => {
+                    let _turn = match turns {
+                        Some(turns) => turns.acquire().await.ok(),
+                        None => None,
+                    };
                     tried.push(target);
                     self.tell(target).await?;
                     if let Some(leader) = self.await_successor(term, REISSUE_AFTER).await {
