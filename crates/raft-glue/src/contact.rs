@@ -28,7 +28,7 @@ pub(crate) struct Heard {
 #[derive(Default)]
 pub(crate) struct Contact {
     last: Mutex<Option<Heard>>,
-    /// Another leader spoke, or one told a commit index where none was known.
+    /// A leader told its commit index for the first time.
     news: Notify,
 }
 
@@ -45,13 +45,13 @@ impl Contact {
         let known = last.and_then(|last| last.committed);
         let committed = committed.max(known);
         *last = Some(Heard { leader, term, committed, at: Instant::now(), is_gone: false });
-        if first || known.is_none() {
+        if committed.is_some() && (first || known.is_none()) {
             self.news.notify_waiters();
         }
         first
     }
 
-    /// Until another leader speaks, or the first word of a commit index comes; from now on.
+    /// Until a leader tells its commit index for the first time, from now on.
     pub(crate) fn next_leader(&self) -> Notified<'_> {
         self.news.notified()
     }

@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Hand-overs at the same time, of so many groups led: a few are enough to keep network,
 /// disks and processors busy. With more of them each takes longer, and it is each one that
 /// clients wait for; with many groups each has fewer of the clients.
-fn turns(led: usize) -> usize {
+fn turns_of(led: usize) -> usize {
     (led / 64).clamp(4, 64)
 }
 
@@ -68,7 +68,7 @@ impl PartitionHost {
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
-            let turns = &Semaphore::new(turns(led.len()));
+            let turns = &Semaphore::new(turns_of(led.len()));
             let results: Vec<_> =
                 futures::stream::iter(led)
                     .map(|group| async move {

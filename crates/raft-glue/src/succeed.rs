@@ -269,13 +269,12 @@ impl Group {
         Some(Vote { term: view.term, voted_for: view.voted_for, committed: view.committed })
     }
 
-    /// Answers a voter that lost the leader: yes, if this replica lost it too
-    /// and would vote for that one. Changes nothing.
+    /// Answers a voter that lost the leader, where this replica lost it too: yes, if
+    /// it would vote for that one. Changes nothing.
     pub(crate) fn would_succeed(self: &Arc<Self>, vote: Vote, last: Option<LogId>) -> RaftReply {
         let own_last = self.last();
         let own = self.own_vote();
-        let granted = self.has_lost_leader(vote.voted_for)
-            && !self.awaits_winner(vote.voted_for)
+        let granted = !self.awaits_winner(vote.voted_for)
             && own.is_some_and(|own| vote.term > own.term)
             && last >= own_last;
         RaftReply::Vote { vote: own.unwrap_or(vote), granted, last: own_last }

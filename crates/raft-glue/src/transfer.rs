@@ -54,8 +54,8 @@ impl Partition {
     }
 }
 
-/// Hands the leadership to any caught-up voter that serves clients, when it has one of
-/// the turns, if there are any.
+/// Hands the leadership to any caught-up voter that serves clients. With `turns` it waits
+/// for one of them before it does.
 pub(crate) async fn give_away(
     group: &Arc<Group>,
     turns: Option<&Semaphore>,

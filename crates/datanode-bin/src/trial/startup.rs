@@ -3,9 +3,9 @@
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use datanode_client::proto::Stage;
 use datanode_client::{AdminClient, ClientConfig, PartitionId};
@@ -21,14 +21,13 @@ use crate::output::Rows;
 
 /// The cluster is left alone so long between two measurements.
 const SETTLE: Duration = Duration::from_millis(1500);
-/// How long a cold cluster may take until every partition has a leader.
-const LEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long it may take until the cluster can spare a node.
+const SPARE_TIMEOUT: Duration = Duration::from_secs(60);
 const NODES: u64 = 3;
 const MODES: [&str; 3] = ["sigterm", "sigkill", "cold"];
 /// Puts at the same time, when partitions are filled.
 const FILLERS: usize = 64;
 const EXTENT_LEN_BYTES: usize = 1024;
-const ON_DEMAND: &str = "startup.activation=on-demand";
 const LOAD_DELAY: &str = "DATANODE_TEST_LOAD_DELAY_MS";
 
 /// Arguments of the measurement.
@@ -145,7 +144,7 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
         for round in 0..args.rounds {
             let id = round % NODES + 1;
             tokio::time::sleep(SETTLE).await;
-            cluster.wait_safe_to_stop(id, LEAD_TIMEOUT).await?;
+            cluster.wait_safe_to_stop(id, SPARE_TIMEOUT).await?;
             let restart = cluster.restart(id, signal).await?;
             seen.push(see(&cluster, id, restart.ready).await?);
         }
@@ -156,12 +155,8 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
         tokio::time::sleep(SETTLE).await;
         seen.push(cold(&mut cluster).await?);
     }
-    if args.set.iter().any(|set| set == ON_DEMAND) {
-        // Nobody leads what nobody needs: each is asked for.
-        fill(&cluster, &ids, 1).await?;
-    } else {
-        all_led(&cluster, partitions).await?;
-    }
+    // Each is asked for: on demand, nobody leads what nobody needs.
+    fill(&cluster, &ids, 1).await?;
     rows.push(row(partitions, "cold", &cluster, seen).await?);
     let data = cluster.node(1).dir().join("data");
     cluster.stop(STOP_TIMEOUT).await?;
@@ -251,20 +246,6 @@ async fn see(cluster: &Cluster, id: u64, listening: Duration) -> Result<Seen> {
         self_led: told.self_led_prelisten,
         unserved_seconds: told.leader_unserved_seconds,
     })
-}
-
-async fn all_led(cluster: &Cluster, partitions: u64) -> Result<()> {
-    let give_up = Instant::now() + LEAD_TIMEOUT;
-    loop {
-        let led: u64 = cluster.leaders().await?.iter().map(|(_, led)| led).sum();
-        if led >= partitions {
-            return Ok(());
-        }
-        if Instant::now() >= give_up {
-            return Err(anyhow!("{led} of {partitions} partitions have a leader"));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 async fn row(
