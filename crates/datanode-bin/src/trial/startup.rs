@@ -238,10 +238,21 @@ async fn cold(cluster: &mut Cluster) -> Result<Seen> {
 async fn see(cluster: &Cluster, id: u64, listening: Duration) -> Result<Seen> {
     let node = cluster.node(id);
     let admin = AdminClient::new([node.ports().admin.to_string()], ClientConfig::default())?;
+    // The port takes connections a moment before the gate says so.
+    let ready = async {
+        loop {
+            let report = admin.startup().await?;
+            if report.ready_ms.is_some() {
+                return anyhow::Ok(report);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let report = tokio::time::timeout(READY_TIMEOUT, ready).await??;
     let told = scrape(node.ports().admin).await?;
     Ok(Seen {
         listen_ms: listening.as_secs_f64() * 1000.0,
-        report: admin.startup().await?,
+        report,
         rss_mib: node.pid().map_or(0.0, rss_mib),
         self_led: told.self_led_prelisten,
         unserved_seconds: told.leader_unserved_seconds,

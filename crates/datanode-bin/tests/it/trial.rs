@@ -123,6 +123,7 @@ fn starts_are_measured() {
         [6, 12].into_iter().flat_map(|of| modes.map(|mode| (of, mode))).collect();
     assert_eq!(kinds, expected);
     for row in rows {
+        assert!(row["gate_overhead_ratio"].is_number(), "{row}");
         let led = row["leader_spread"].as_array().unwrap().iter().map(|led| led.as_u64().unwrap());
         let led: Vec<_> = led.collect();
         assert_eq!(led.iter().sum::<u64>(), row["partitions"].as_u64().unwrap(), "{row}");
