@@ -51,9 +51,40 @@ impl Membership {
             .copied()
     }
 
+    /// Whether these nodes are a majority of each set of voters; of none, nobody is.
+    #[must_use]
+    pub fn is_quorum(&self, nodes: &[NodeId]) -> bool {
+        let is_majority = |set: &BTreeSet<NodeId>| {
+            set.iter().filter(|id| nodes.contains(id)).count() > set.len() / 2
+        };
+        !self.voter_sets.is_empty() && self.voter_sets.iter().all(is_majority)
+    }
+
     /// Whether a change of voters is under way.
     #[must_use]
     pub fn is_joint(&self) -> bool {
         self.voter_sets.len() > 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quorum_is_a_majority_of_each_set() {
+        let node = |id: &u64| NodeId::new(*id).unwrap();
+        let is_quorum = |sets: &[&[u64]], present: &[u64]| {
+            let voter_sets = sets.iter().map(|set| set.iter().map(node).collect()).collect();
+            let membership = Membership { voter_sets, members: BTreeMap::new() };
+            membership.is_quorum(&present.iter().map(node).collect::<Vec<_>>())
+        };
+        assert!(is_quorum(&[&[1, 2, 3]], &[1, 3]));
+        assert!(!is_quorum(&[&[1, 2, 3]], &[3, 4, 5]));
+        assert!(!is_quorum(&[&[1, 2]], &[1]));
+        assert!(is_quorum(&[&[1]], &[1]));
+        assert!(is_quorum(&[&[1, 2, 3], &[3, 4, 5]], &[2, 3, 4]));
+        assert!(!is_quorum(&[&[1, 2, 3], &[3, 4, 5]], &[1, 2, 3]));
+        assert!(!is_quorum(&[], &[1, 2, 3]));
     }
 }

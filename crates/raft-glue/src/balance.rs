@@ -71,6 +71,13 @@ impl PartitionHost {
     }
 }
 
+impl Balance {
+    /// Whether a peer is known to be away.
+    pub(crate) fn is_away(&self, id: NodeId) -> bool {
+        self.peers.lock().is_away(id)
+    }
+}
+
 /// Hands back what others are to lead, until the host is shut down.
 pub(crate) async fn run(shared: Arc<Shared>) {
     if shared.config.hand_back_rate == 0 {

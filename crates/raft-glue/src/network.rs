@@ -31,6 +31,12 @@ use crate::state_machine::SnapshotData;
 use crate::types::{GroupMember, RaftSnapshot, RaftVote, TypeConfig};
 use crate::{AppendReply, RaftReply, RaftRequest, SnapshotHeader, Transport, TransportError};
 
+/// The first wait after a member was not reached.
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+/// The longest wait where there is no connection: thousands of groups would be busy
+/// with nothing else than a member that is away.
+const AWAY_MAX: Duration = Duration::from_secs(30);
+
 /// Makes the links of one group.
 pub(crate) struct Network {
     pub(crate) node_id: NodeId,
@@ -42,6 +48,8 @@ pub(crate) struct Network {
     /// For messages that carry entries: longer than a heartbeat's, because the
     /// follower answers after its disk.
     pub(crate) append_timeout: Duration,
+    /// Longest wait before a member that is connected is tried again. One that is not
+    /// is tried again when it comes back, or after [`AWAY_MAX`].
     pub(crate) backoff_max: Duration,
 }
 
@@ -57,6 +65,8 @@ pub(crate) struct Link {
     leader_gone: Arc<AtomicBool>,
     append_timeout: Duration,
     backoff_max: Duration,
+    /// Whether the last message found no connection.
+    is_away: Arc<AtomicBool>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -73,6 +83,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             leader_gone: Arc::clone(&self.leader_gone),
             append_timeout: self.append_timeout,
             backoff_max: self.backoff_max,
+            is_away: Arc::default(),
         }
     }
 }
@@ -87,11 +98,11 @@ impl Link {
         let Some(to) = self.to else { return Err(unreachable_error("no such node")) };
         let call = self.transport.call(to, &self.member, self.partition_id, request, timeout);
         // The transport keeps the time too; this is for the one that does not.
-        match tokio::time::timeout(timeout, call).await {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(error)) => Err(self.failed(error, action, timeout)),
-            Err(_) => Err(self.failed(TransportError::Timeout, action, timeout)),
-        }
+        let answer = tokio::time::timeout(timeout, call).await;
+        let answer = answer.unwrap_or(Err(TransportError::Timeout));
+        let is_away = matches!(answer, Err(TransportError::Unreachable(_)));
+        self.is_away.store(is_away, Ordering::Release);
+        answer.map_err(|error| self.failed(error, action, timeout))
     }
 
     /// `Unreachable` makes openraft back off, the others let it try again soon.
@@ -261,11 +272,15 @@ impl RaftNetworkV2<TypeConfig> for Link {
         }
     }
 
-    /// Doubles from 20 ms; a peer that is back resets it.
+    /// Doubles; a peer that is back resets it.
     fn backoff(&self) -> Option<Backoff> {
-        let max = self.backoff_max;
-        let waits = std::iter::successors(Some(Duration::from_millis(20).min(max)), move |wait| {
-            Some((*wait * 2).min(max))
+        let (max, is_away) = (self.backoff_max, Arc::clone(&self.is_away));
+        let mut next = BACKOFF_MIN;
+        let waits = std::iter::repeat_with(move || {
+            let max = if is_away.load(Ordering::Acquire) { AWAY_MAX } else { max };
+            let wait = next.min(max);
+            next = wait * 2;
+            wait
         });
         Some(Backoff::new(waits))
     }
@@ -394,6 +409,7 @@ mod tests {
             leader_gone: Arc::default(),
             append_timeout: Duration::from_secs(1),
             backoff_max: Duration::from_secs(1),
+            is_away: Arc::default(),
         };
         let vote = Vote { term: 3, voted_for: NodeId::new(1).ok(), committed: false };
         let rpc = || VoteRequest::<TypeConfig>::new(to_raft_vote(vote), None);

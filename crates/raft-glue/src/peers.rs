@@ -82,6 +82,11 @@ impl Peers {
         self.0.get(&id).is_some_and(|peer| peer.state == PeerState::Serving)
     }
 
+    /// Whether it is known, and starts or is not reached.
+    pub(crate) fn is_away(&self, id: NodeId) -> bool {
+        self.0.get(&id).is_some_and(|peer| peer.state == PeerState::Away)
+    }
+
     pub(crate) fn is_anybody_draining(&self) -> bool {
         self.0.values().any(|peer| peer.state == PeerState::Draining)
     }

@@ -34,7 +34,7 @@ use parking_lot::Mutex;
 use partition_types::{LogId, Member, NodeId, PartitionId};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::convert::{from_raft_log_id, from_raft_node};
+use crate::convert::{from_raft_log_id, from_raft_membership};
 use crate::group::Group;
 use crate::protocol::{self, Idle, Told};
 use crate::shared::Shared;
@@ -213,10 +213,14 @@ pub(crate) struct Candidate {
     term: u64,
     last: Option<LogId>,
     followers: Vec<(NodeId, Member)>,
+    /// Those of them that have all that this replica has; the nodes of the others are
+    /// away.
+    level: Vec<NodeId>,
 }
 
 /// Asks the followers of these groups, all of one peer at once, and lets those
-/// groups sleep that all agreed to.
+/// groups sleep that all agreed to. Who is away is not asked: it is offered sleep when
+/// it comes back.
 pub(crate) async fn propose(shared: Arc<Shared>, candidates: Vec<Candidate>) {
     let mut calls: BTreeMap<NodeId, (Member, Vec<SleepingGroup>)> = BTreeMap::new();
     for candidate in &candidates {
@@ -225,7 +229,8 @@ pub(crate) async fn propose(shared: Arc<Shared>, candidates: Vec<Candidate>) {
             term: candidate.term,
             last: candidate.last,
         };
-        for (node_id, member) in &candidate.followers {
+        let is_level = |(node_id, _): &&(NodeId, Member)| candidate.level.contains(node_id);
+        for (node_id, member) in candidate.followers.iter().filter(is_level) {
             let call = calls.entry(*node_id).or_insert_with(|| (member.clone(), Vec::new()));
             call.1.push(group);
         }
@@ -245,7 +250,7 @@ pub(crate) async fn propose(shared: Arc<Shared>, candidates: Vec<Candidate>) {
     for candidate in candidates {
         let id = candidate.group.id;
         let agrees = |to: &NodeId| agreed.get(to).is_some_and(|ids| ids.contains(&id));
-        if candidate.followers.iter().all(|(to, _)| agrees(to)) {
+        if candidate.level.iter().all(agrees) {
             candidate.group.clone().sleep_as_leader(candidate);
         } else {
             candidate.group.wake();
@@ -347,28 +352,39 @@ impl Group {
         falls.ok().and(candidate)
     }
 
-    /// `None`: a member lacks something, or this replica does not lead.
+    /// `None`: a member whose node is here lacks something, those that lack nothing are no
+    /// quorum, or this replica does not lead.
     fn candidate(self: &Arc<Self>) -> Option<Candidate> {
         let body = self.running()?;
         let metrics = body.raft.metrics();
         let metrics = metrics.borrow_watched();
         let replication = metrics.replication.as_ref().filter(|_| metrics.state.is_leader())?;
         let applied = metrics.last_applied.filter(|id| Some(id.index) == metrics.last_log_index)?;
-        let me = self.shared.config.node_id.get();
-        let mut followers = Vec::new();
-        for (id, member) in metrics.membership_config.membership().nodes() {
+        let me = self.shared.config.node_id;
+        let membership = from_raft_membership(metrics.membership_config.membership());
+        let (mut followers, mut level) = (Vec::new(), vec![me]);
+        for (id, member) in &membership.members {
             if *id == me {
                 continue;
             }
-            let matched = replication.get(id).copied().flatten();
-            if matched != Some(applied) {
-                return None;
+            let matched = replication.get(&id.get()).copied().flatten();
+            // It is offered sleep when it comes back, and wakes the group where it lacks
+            // something.
+            if !self.shared.balance.is_away(*id) {
+                if matched != Some(applied) {
+                    return None;
+                }
+                level.push(*id);
             }
-            followers.push((from_raft_node(*id)?, member.0.clone()));
+            followers.push((*id, member.clone()));
         }
+        if !membership.is_quorum(&level) {
+            return None;
+        }
+        level.retain(|id| *id != me);
         let term = metrics.vote.leader_id.term;
         let last = Some(from_raft_log_id(applied));
-        Some(Candidate { group: Arc::clone(self), term, last, followers })
+        Some(Candidate { group: Arc::clone(self), term, last, followers, level })
     }
 
     fn sleep_as_leader(&self, candidate: Candidate) {

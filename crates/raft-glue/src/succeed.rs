@@ -228,21 +228,15 @@ impl Group {
             .filter(|id| *id != me)
             .map(|id| async move { (id, self.ask_pre_vote(id, vote, last).await) })
             .collect();
-        let is_quorum = |granted: &[NodeId]| {
-            membership
-                .voter_sets
-                .iter()
-                .all(|set| set.iter().filter(|id| granted.contains(id)).count() > set.len() / 2)
-        };
         while let Some((id, yes)) = answers.next().await {
             if yes {
                 granted.push(id);
             }
-            if is_quorum(&granted) {
+            if membership.is_quorum(&granted) {
                 return true;
             }
         }
-        is_quorum(&granted)
+        membership.is_quorum(&granted)
     }
 
     async fn ask_pre_vote(&self, to: NodeId, vote: Vote, last: Option<LogId>) -> bool {

@@ -31,29 +31,32 @@ impl Shared {
         let ids = self.sleepers.book.lock().led_to(to);
         let sleeping = ids.into_iter().filter_map(|id| {
             let group = self.group(id)?;
-            let offered = group.as_it_sleeps()?;
-            Some((group, offered))
+            let (offered, is_level) = group.as_it_sleeps(to)?;
+            Some((group, offered, is_level))
         });
         let sleeping: Vec<_> = sleeping.collect();
         for some in sleeping.chunks(OFFER_MAX) {
             let digest = self.sleepers.book.lock().led_with(to);
-            let offered = some.iter().map(|(_, offered)| *offered).collect();
+            let offered = some.iter().map(|(_, offered, _)| *offered).collect();
             let wait = self.config.heartbeat_interval;
             let reply = self.say(to, member, digest, offered, wait).await;
             let Some(reply) = reply.filter(|reply| !reply.starting) else {
                 return self.offer_again(to);
             };
             let agreed: std::collections::HashSet<_> = reply.agreed.into_iter().collect();
-            for (group, _) in some.iter().filter(|(group, _)| !agreed.contains(&group.id)) {
-                self.tasks.spawn(Arc::clone(group).nudge(to));
+            for (group, _, is_level) in some {
+                if !is_level || !agreed.contains(&group.id) {
+                    self.tasks.spawn(Arc::clone(group).nudge(to));
+                }
             }
         }
     }
 }
 
 impl Group {
-    /// As its followers were told, if it still sleeps as their leader.
-    fn as_it_sleeps(&self) -> Option<SleepingGroup> {
+    /// As its followers were told, if it still sleeps as their leader; and whether this
+    /// replica knows that `follower` has all of it.
+    fn as_it_sleeps(&self, follower: NodeId) -> Option<(SleepingGroup, bool)> {
         if !self.leads_asleep() {
             return None;
         }
@@ -65,6 +68,9 @@ impl Group {
         }
         let last = metrics.last_applied.filter(|id| Some(id.index) == metrics.last_log_index)?;
         let term = metrics.vote.leader_id.term;
-        Some(SleepingGroup { partition_id: self.id, term, last: Some(from_raft_log_id(last)) })
+        let replication = metrics.replication.as_ref()?;
+        let is_level = replication.get(&follower.get()).copied().flatten() == Some(last);
+        let last = Some(from_raft_log_id(last));
+        Some((SleepingGroup { partition_id: self.id, term, last }, is_level))
     }
 }

@@ -66,8 +66,18 @@ impl Net {
         self.starved.lock().remove(&id);
     }
 
-    pub(crate) fn heal(&self) {
+    /// The wires carry messages again, and nobody is told.
+    pub(crate) fn heal_unseen(&self) {
         self.cut.lock().clear();
+    }
+
+    pub(crate) fn heal(&self) {
+        self.heal_unseen();
+        // The connections come back, and both ends see it.
+        let hosts: Vec<_> = self.hosts.lock().iter().map(|(id, (_, h))| (*id, h.clone())).collect();
+        for (_, host) in &hosts {
+            hosts.iter().for_each(|(other, _)| host.peer_is_back(*other));
+        }
     }
 
     /// Raft messages that left a node, and not the beats of sleeping groups.
@@ -121,7 +131,11 @@ impl Transport for Wire {
             matches!(&request, RaftRequest::Append { entries, .. } if !entries.is_empty());
         let lost = has_entries && self.net.starved.lock().contains(&to);
         let host = match lost {
-            true => Err(TransportError::Unreachable("the entries are lost".into())),
+            true => Err(Refusal {
+                reason: Reason::Overloaded,
+                message: "the entries are lost".into(),
+            }
+            .into()),
             false => self.net.route(self.from, to, member),
         };
         let (net, from, member) = (Arc::clone(&self.net), self.from, member.clone());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use partition_types::{PartitionId, Vote};
-use raft_glue::{ProposeError, RaftReply, RaftRequest, Role};
+use raft_glue::{PeerState, ProposeError, RaftReply, RaftRequest, Role};
 
 use crate::cluster::{Cluster, ELECTION, eventually, node, put, read, write};
 
@@ -141,6 +141,92 @@ async fn a_follower_that_comes_back_is_waited_for_and_all_sleep_again() {
     cluster.boot([3]).await;
     await_sleep(&cluster, &ids, &[1, 2, 3]).await;
     assert_eq!(cluster.replica(3, ids[0]).status().term, term, "no election was needed");
+}
+
+/// Says to a node how its peers are.
+fn tell(cluster: &Cluster, on: u64, away: &[u64]) {
+    let state = |id| if away.contains(&id) { PeerState::Away } else { PeerState::Serving };
+    let peers = (1..=3).filter(|id| *id != on).map(|id| (node(id), state(id)));
+    cluster.node(on).host.set_peers(peers);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_sleep_without_who_is_away_and_wake_for_what_it_lacks() {
+    let (mut cluster, ids) = sleepy(ELECTION).await;
+    await_sleep(&cluster, &ids, &[1, 2, 3]).await;
+    let term = cluster.replica(1, ids[0]).status().term;
+    cluster.crash(3).await;
+    [1, 2].iter().for_each(|on| tell(&cluster, *on, &[3]));
+    let extent = write(&cluster, ids[0], b"while it is away").await;
+    await_sleep(&cluster, &ids, &[1, 2]).await;
+    // Neither a heartbeat nor a retry: the first few of those follow each other soon.
+    tokio::time::sleep(ELECTION.1).await;
+    let before = cluster.net.messages_of(node(1)) + cluster.net.messages_of(node(2));
+    tokio::time::sleep(ELECTION.0).await;
+    let after = cluster.net.messages_of(node(1)) + cluster.net.messages_of(node(2));
+    assert!(after - before <= 1, "{} messages to nobody", after - before);
+    // It takes writes and reads as ever, and sleeps again.
+    write(&cluster, ids[1], b"and after sleep").await;
+    cluster.replica(2, ids[2]).read_barrier().await.expect("a read after sleep");
+    await_sleep(&cluster, &ids, &[1, 2]).await;
+
+    cluster.boot([3]).await;
+    (1..=3).for_each(|on| tell(&cluster, on, &[]));
+    assert_eq!(read(&cluster.replica(3, ids[0]), extent).await, b"while it is away");
+    await_sleep(&cluster, &ids, &[1, 2, 3]).await;
+    for id in &ids {
+        let last = |on| cluster.replica(on, *id).status().last;
+        assert_eq!(last(3), last(1), "{id} sleeps, and lacks something");
+        assert_eq!(cluster.replica(3, *id).status().term, term, "no election was needed");
+    }
+}
+
+/// It was cut off, and its process lives: no greeting says that it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_cut_off_from_groups_that_sleep_is_found_by_their_beats() {
+    let (cluster, ids) = sleepy(NEVER).await;
+    cluster.net.isolate(node(3));
+    [1, 2].iter().for_each(|on| tell(&cluster, *on, &[3]));
+    write(&cluster, ids[0], b"while it is away").await;
+    await_sleep(&cluster, &ids, &[1, 2]).await;
+    cluster.net.heal_unseen();
+    [1, 2].iter().for_each(|on| tell(&cluster, *on, &[]));
+    await_sleep(&cluster, &ids, &[1, 2, 3]).await;
+    let last = |on| cluster.replica(on, ids[0]).status().last;
+    assert_eq!(last(3), last(1), "it sleeps, and lacks something");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_slept_without_one_that_is_away_needs_it_when_another_is_lost() {
+    let (mut cluster, ids) = sleepy(ELECTION).await;
+    cluster.crash(3).await;
+    [1, 2].iter().for_each(|on| tell(&cluster, *on, &[3]));
+    let extent = write(&cluster, ids[0], b"while it is away").await;
+    await_sleep(&cluster, &ids, &[1, 2]).await;
+    cluster.crash(1).await;
+    cluster.node(2).host.peer_is_gone(node(1));
+    tell(&cluster, 2, &[1, 3]);
+    tokio::time::sleep(IDLE * 2).await;
+    assert!(!cluster.replica(2, ids[0]).is_asleep(), "nobody leads");
+    cluster.boot([3]).await;
+    [2, 3].iter().for_each(|on| tell(&cluster, *on, &[1]));
+    for id in &ids {
+        cluster.await_other_leader(*id, &[2, 3], 1).await;
+    }
+    assert_eq!(read(&cluster.replica(3, ids[0]), extent).await, b"while it is away");
+    await_sleep(&cluster, &ids, &[2, 3]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_a_quorum_does_not_sleep() {
+    let (mut cluster, ids) = sleepy(NEVER).await;
+    write(&cluster, ids[0], b"before").await;
+    cluster.crash(2).await;
+    cluster.crash(3).await;
+    tell(&cluster, 1, &[2, 3]);
+    tokio::time::sleep(IDLE * 4).await;
+    let asleep = ids.iter().filter(|id| cluster.replica(1, **id).is_asleep());
+    assert_eq!(asleep.count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
