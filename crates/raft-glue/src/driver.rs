@@ -290,6 +290,10 @@ impl Group {
             Due::Rest => {}
             Due::Beat => {
                 driver.set_beat(self.id);
+                // A heartbeat would wake those that have agreed to sleep.
+                if self.is_falling() {
+                    return None;
+                }
                 if let Some(tired) = self.fall_asleep() {
                     return Some(tired);
                 }

@@ -235,6 +235,12 @@ impl Group {
         poll.counts.verdict(protocol::has_waited_long(waited, timeout))
     }
 
+    /// Asks around whether nobody who serves can lead.
+    pub(crate) async fn is_needed(&self) -> bool {
+        let poll = self.poll_leader().await;
+        self.verdict(&poll) == Verdict::Needed
+    }
+
     /// Campaigns if it is this replica's turn and it did not just do so.
     pub(crate) async fn campaign_when_due(&self) {
         let Some(body) = self.running() else { return };

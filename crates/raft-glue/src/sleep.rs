@@ -181,7 +181,13 @@ impl Shared {
         groups: Vec<SleepingGroup>,
     ) -> Vec<PartitionId> {
         let is_beat = groups.is_empty();
-        let wait = self.config.heartbeat_interval / 2;
+        // A beat is followed by another one. Those that are to fall asleep get no
+        // heartbeat meanwhile, and hear of their leader again within its lease; peers that
+        // are busy with heartbeats must be able to answer, or they were busy for ever.
+        let wait = match is_beat {
+            true => self.config.heartbeat_interval / 2,
+            false => self.config.election_timeout.0 / 2,
+        };
         let Some(reply) = self.say(to, member, digest, groups, wait).await else {
             return Vec::new();
         };
@@ -261,6 +267,11 @@ pub(crate) async fn propose(shared: Arc<Shared>, candidates: Vec<Candidate>) {
 impl Group {
     pub(crate) fn is_asleep(&self) -> bool {
         self.rest.state.load(Ordering::Acquire) >= LEADS
+    }
+
+    /// Whether its followers are being asked to let it sleep.
+    pub(crate) fn is_falling(&self) -> bool {
+        self.rest.state.load(Ordering::Acquire) == FALLING
     }
 
     /// Whether it sleeps, or did until less than a heartbeat ago.

@@ -128,8 +128,12 @@ impl Group {
                 return;
             }
             if !self.shared.leads.is_serving() {
-                // Its time begins with the right to campaign.
+                // Its time begins with the right to campaign. Where nobody serves, in a cold
+                // start, the others may be content with the leader that was deposed.
                 self.search_for(give_up_after);
+                if self.is_needed().await {
+                    self.campaign_when_due().await;
+                }
                 tokio::time::sleep(ASK_AGAIN).await;
                 continue;
             }

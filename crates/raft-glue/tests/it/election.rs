@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use partition_types::{LogId, Vote};
+use partition_types::{LogId, PartitionId, Vote};
 use raft_glue::{RaftReply, RaftRequest};
 
 use crate::cluster::{Cluster, ELECTION, eventually, node, partition, write};
@@ -201,13 +201,31 @@ async fn a_leader_that_is_told_gone_again_and_again_has_one_successor() {
 /// one's node may not serve yet, and then it may not look for a successor yet either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_deposed_before_its_node_serves_is_succeeded_when_it_does() {
+    let (cluster, id) = deposed(&[1]).await;
+    tokio::time::sleep(ELECTION.0).await;
+    assert_eq!(cluster.replica(1, id).leader(), None, "led behind a closed port");
+    cluster.node(1).host.set_serving(true);
+    cluster.await_leader(id, &[1, 2, 3]).await;
+    write(&cluster, id, b"after").await;
+}
+
+/// Where nobody serves yet, nobody else would look for a successor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_deposed_in_a_cold_start_is_succeeded_before_anybody_serves() {
+    let (cluster, id) = deposed(&[1, 2, 3]).await;
+    cluster.await_leader(id, &[1, 2, 3]).await;
+    write(&cluster, id, b"after").await;
+}
+
+/// A group whose leader, node 1, was taken down by a candidate that does not win, and
+/// that no timer helps; these nodes do not serve.
+async fn deposed(starting: &[u64]) -> (Cluster, PartitionId) {
     let never = (Duration::from_secs(600), Duration::from_secs(1200));
     let cluster = Cluster::start_with(3, never).await;
     let id = cluster.create(1, &[1, 2, 3]).await;
     cluster.await_leader(id, &[1, 2, 3]).await;
     let term = cluster.replica(1, id).status().term;
-    let set_serving = |serving| (1..=3).for_each(|on| cluster.node(on).host.set_serving(serving));
-    set_serving(false);
+    starting.iter().for_each(|on| cluster.node(*on).host.set_serving(false));
     let vote = Vote { term: term + 1, voted_for: Some(node(3)), committed: false };
     let request = RaftRequest::Vote {
         vote,
@@ -217,11 +235,7 @@ async fn a_leader_deposed_before_its_node_serves_is_succeeded_when_it_does() {
     };
     let granted = cluster.node(1).host.handle(node(3), id, request).await;
     assert!(matches!(granted, Ok(RaftReply::Vote { granted: true, .. })), "{granted:?}");
-    tokio::time::sleep(ELECTION.0).await;
-    assert_eq!(cluster.replica(1, id).leader(), None, "led behind a closed port");
-    set_serving(true);
-    cluster.await_leader(id, &[1, 2, 3]).await;
-    write(&cluster, id, b"after").await;
+    (cluster, id)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use raft_glue::TransferError;
 
 use crate::cluster::{Cluster, ELECTION, node, put, write};
@@ -48,6 +49,27 @@ async fn refuses_what_cannot_be() {
     assert!(matches!(refused, Err(TransferError::Alone)), "{refused:?}");
     cluster.net.heal();
     write(&cluster, id, b"still here").await;
+}
+
+/// All nodes go down at once: nobody takes anything, and each finds that out for many
+/// groups at the same time, well before its process would be cut off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_that_nobody_takes_anything_of_ends_soon() {
+    const GROUPS: usize = 256;
+    let cluster = Cluster::start(3).await;
+    let ids: Vec<u64> = (1..=GROUPS as u64).collect();
+    for some in ids.chunks(32) {
+        join_all(some.iter().map(|id| cluster.create(*id, &[1, 2, 3]))).await;
+    }
+    for on in [2, 3] {
+        assert_eq!(cluster.node(on).host.drain().await.before, 0);
+    }
+    let began = Instant::now();
+    let outcome = cluster.node(1).host.drain().await;
+    assert_eq!(outcome.before, GROUPS);
+    assert_eq!((outcome.alone.len(), outcome.after), (GROUPS, 0), "{outcome:?}");
+    // Four at a time, as groups are handed over, it took ten.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
