@@ -19,6 +19,9 @@ pub struct HostConfig {
     /// A group that nobody uses for so long sleeps. Default 5 s; at least the
     /// heartbeat interval, or zero: none ever.
     pub hibernate_after: Duration,
+    /// Where more replicas than this are awake, what nobody uses sleeps without waiting for
+    /// that: it woke with all the others, when a node came or went. Default 2,000.
+    pub crowd: usize,
     /// Which groups are in memory. Default [`Activation::Eager`].
     pub activation: Activation,
     /// On demand, a group that sleeps as a follower for so long leaves memory. Default
@@ -61,6 +64,7 @@ impl HostConfig {
             heartbeat_interval: Duration::from_millis(500),
             election_timeout: (Duration::from_secs(2), Duration::from_secs(4)),
             hibernate_after: Duration::from_secs(5),
+            crowd: 2000,
             activation: Activation::Eager,
             unload_after: Duration::from_secs(60),
             hand_back_rate: 100,

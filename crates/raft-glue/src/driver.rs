@@ -140,6 +140,11 @@ impl Driver {
         self.set(id, now + ahead);
     }
 
+    /// Replicas for which something is due.
+    pub(crate) fn count(&self) -> usize {
+        self.agenda.lock().len()
+    }
+
     pub(crate) fn forget(&self, id: PartitionId) {
         self.agenda.lock().remove(id);
     }
@@ -326,14 +331,13 @@ impl Group {
         if asks && self.leader_answers().await {
             return;
         }
-        // It may have begun to drain since.
-        if !protocol::timer_may_run(self.fence.state(), self.shared.leads.is_serving()) {
-            return;
-        }
         tracing::debug!(partition_id = %self.id, "the election timer ran out");
-        if let Err(error) = body.raft.trigger().elect(true).await {
-            tracing::debug!(partition_id = %self.id, %error, "campaign of a stopped group");
-        }
+        // It may have begun to drain since.
+        let may_run = || {
+            let serving = self.shared.leads.is_serving();
+            self.leader().is_none() && protocol::timer_may_run(self.fence.state(), serving)
+        };
+        self.elect_in_turn(&body, may_run).await;
     }
 }
 

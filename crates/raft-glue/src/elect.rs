@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use openraft::type_config::async_runtime::watch::WatchReceiver;
 use partition_types::{LogId, NodeId, PartitionId};
 use startup_gate::CampaignRight;
 use tokio::time::Instant;
 
+use crate::body::Body;
 use crate::fence::Path;
 use crate::group::{Group, View};
 use crate::protocol::{self, Cause, Verdict, Voice};
@@ -22,6 +24,10 @@ use crate::{NotYet, PartitionHost, ProbeAnswer};
 
 /// How long one [`PartitionHost::confirm_leader`] takes at most.
 const CONFIRM_WAIT: Duration = Duration::from_secs(1);
+/// Groups that campaign at the same time.
+pub(crate) const ELECTIONS: usize = 64;
+/// A campaign that is not won keeps the others waiting so long.
+const TURN_MAX: Duration = Duration::from_millis(200);
 /// Between two rounds of asking.
 const ASK_POLL: Duration = Duration::from_millis(50);
 
@@ -245,25 +251,58 @@ impl Group {
     pub(crate) async fn campaign_when_due(&self) {
         let Some(body) = self.running() else { return };
         // Votes are on their way, and wait for disks: another campaign would void them.
-        if self.awaits_winner(None) || !self.fence.pass(Path::Trigger) {
+        if self.awaits_winner(None) || !self.fence.pass(Path::Trigger) || !self.campaign_is_due() {
             return;
         }
-        let delay = self.campaign_delay();
-        {
-            let mut campaign = self.campaign.lock();
-            let now = Instant::now();
-            let needed_since = *campaign.needed_since.get_or_insert(now);
-            let needed_for = now.duration_since(needed_since);
-            let since_last = campaign.last_at.map(|at| at.elapsed());
-            if !protocol::campaign_is_due(needed_for, delay, since_last) {
-                return;
-            }
-            campaign.last_at = Some(now);
-        }
         tracing::debug!(partition_id = %self.id, "campaign");
+        let is_needed = || {
+            let is_needed = self.leader().is_none() && !self.awaits_winner(None);
+            if is_needed {
+                self.campaign.lock().last_at = Some(Instant::now());
+            }
+            is_needed
+        };
+        self.elect_in_turn(&body, is_needed).await;
+    }
+
+    fn campaign_is_due(&self) -> bool {
+        let delay = self.campaign_delay();
+        let mut campaign = self.campaign.lock();
+        let now = Instant::now();
+        let needed_since = *campaign.needed_since.get_or_insert(now);
+        let needed_for = now.duration_since(needed_since);
+        let since_last = campaign.last_at.map(|at| at.elapsed());
+        protocol::campaign_is_due(needed_for, delay, since_last)
+    }
+
+    /// Has openraft campaign when it is this group's turn, if that is needed then. A
+    /// few take turns: thousands that campaign at once are answered when nobody waits
+    /// for the answer any more, begin anew, and so for ever.
+    pub(crate) async fn elect_in_turn(&self, body: &Body, is_needed: impl Fn() -> bool) {
+        let turn = tokio::time::timeout(CONFIRM_WAIT, self.shared.elections.acquire()).await;
+        // Whoever needs it asks again.
+        let Ok(Ok(_turn)) = turn else { return };
+        if !is_needed() || !self.fence.pass(Path::Trigger) {
+            return;
+        }
+        let mut changes = body.raft.server_metrics();
+        let term = changes.borrow_watched().vote.leader_id.term;
         if let Err(error) = body.raft.trigger().elect(true).await {
             tracing::debug!(partition_id = %self.id, %error, "campaign of a stopped group");
+            return;
         }
+        let elected = async {
+            loop {
+                let vote = changes.borrow_watched().vote;
+                if (vote.committed && vote.leader_id.term > term)
+                    || changes.changed().await.is_err()
+                {
+                    return;
+                }
+            }
+        };
+        // Elected or not: the next one.
+        let _ = tokio::time::timeout(TURN_MAX, elected).await;
     }
 
     /// A peer came back: if nobody leads, an election may succeed now.

@@ -400,7 +400,7 @@ impl Group {
             if view != last {
                 self.vote_changed(last.as_ref(), view.as_ref());
                 self.role_changed(last.as_ref(), view.as_ref());
-                self.is_active();
+                self.has_changed();
                 self.attend();
                 last = view;
             }

@@ -111,6 +111,9 @@ impl PartitionHost {
             }
             RaftRequest::ReadIndex => {
                 group.is_sought();
+                if group.view().is_some_and(|view| view.leads()) {
+                    group.is_active();
+                }
                 group.answer_read_index(group.settle_time()).await
             }
         }

@@ -56,6 +56,7 @@ impl Group {
             self.seek().await;
             let read = match self.leader() {
                 Some(leader) if leader == self.shared.config.node_id => {
+                    self.is_active();
                     self.lead_read_index(self.settle_time()).await
                 }
                 Some(leader) => {
@@ -82,7 +83,8 @@ impl Group {
         wait: Duration,
     ) -> Result<Option<LogId>, ProposeError> {
         let body = self.healthy()?;
-        self.is_active();
+        // A client's read, or a node that starts and looks for its leaders.
+        self.has_changed();
         let fresh = LinearizerOption::new(Some(Duration::ZERO), true).with_wait_timeout(wait);
         match body.raft.get_read_log_id(fresh).await {
             Ok((read, _applied)) => Ok(Some(from_raft_log_id(*read.log_id()))),

@@ -22,7 +22,7 @@ use crate::metric::Metrics;
 use crate::probe::Prober;
 use crate::sleep::Sleepers;
 use crate::wanted::Wanted;
-use crate::{HostConfig, Transport, protocol};
+use crate::{HostConfig, Transport, elect, protocol};
 
 /// Snapshots that are received at the same time: each writes to the disks as
 /// fast as the network is.
@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) on_removed: OnceLock<OnRemoved>,
     pub(crate) on_confirmed: OnceLock<OnConfirmed>,
     pub(crate) receiving: Semaphore,
+    /// Turns of groups that campaign.
+    pub(crate) elections: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
     /// Those being loaded.
@@ -90,6 +92,7 @@ impl Shared {
             on_removed: OnceLock::new(),
             on_confirmed: OnceLock::new(),
             receiving: Semaphore::new(RECEIVING_MAX),
+            elections: Semaphore::new(elect::ELECTIONS),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
             loading: Mutex::default(),

@@ -56,14 +56,18 @@ pub(crate) struct Rest {
 }
 
 struct Times {
+    /// It was used, its members or its leader changed, or it woke.
     active_at: Instant,
+    /// Somebody used it; never: not in this life.
+    used_at: Option<Instant>,
     woken_at: Option<Instant>,
     slept_at: Option<Instant>,
 }
 
 impl Default for Rest {
     fn default() -> Self {
-        let times = Times { active_at: Instant::now(), woken_at: None, slept_at: None };
+        let times =
+            Times { active_at: Instant::now(), used_at: None, woken_at: None, slept_at: None };
         Self { state: AtomicU8::new(AWAKE), times: Mutex::new(times) }
     }
 }
@@ -292,8 +296,15 @@ impl Group {
         self.rest.state.load(Ordering::Acquire) == LEADS
     }
 
-    /// Something happened to the group: it does not sleep for a while.
+    /// The group is used: it does not sleep for a while.
     pub(crate) fn is_active(&self) {
+        self.rest.times.lock().used_at = Some(Instant::now());
+        self.has_changed();
+    }
+
+    /// Something happened to the group: it does not sleep for a while, unless there is
+    /// a crowd of those.
+    pub(crate) fn has_changed(&self) {
         self.rest.times.lock().active_at = Instant::now();
         self.wake();
     }
@@ -343,7 +354,7 @@ impl Group {
     /// As leader, when a heartbeat is due: whether the group is to sleep instead.
     pub(crate) fn fall_asleep(self: &Arc<Self>) -> Option<Candidate> {
         let sleep_after = self.shared.config.hibernate_after;
-        let idle_for = self.rest.times.lock().active_at.elapsed();
+        let idle_for = self.idle_for();
         if sleep_after.is_zero() || idle_for < sleep_after {
             return None;
         }
@@ -361,6 +372,22 @@ impl Group {
         let falls =
             self.rest.state.compare_exchange(AWAKE, FALLING, Ordering::AcqRel, Ordering::Acquire);
         falls.ok().and(candidate)
+    }
+
+    /// For how long there was no reason for it to be awake. Thousands that are awake cost
+    /// more than a machine has, and those that nobody uses have woken together, when a
+    /// node came or went: then only use is a reason, and a heartbeat for it to be heard of.
+    fn idle_for(&self) -> Duration {
+        let is_crowded = self.shared.driver.count() > self.shared.config.crowd;
+        let heartbeat = self.shared.config.heartbeat_interval;
+        let times = self.rest.times.lock();
+        let unchanged_for = times.active_at.elapsed();
+        match times.used_at.map(|at| at.elapsed()) {
+            used_for if is_crowded && unchanged_for >= heartbeat => {
+                used_for.unwrap_or(Duration::MAX)
+            }
+            _ => unchanged_for,
+        }
     }
 
     /// `None`: a member whose node is here lacks something, those that lack nothing are no

@@ -100,6 +100,7 @@ async fn run(world: &Arc<World>, id: NodeId, life: u32) -> Result<(), String> {
         heartbeat_interval: world.pace.heartbeat,
         election_timeout: world.pace.election,
         hibernate_after: world.hibernate_after,
+        crowd: world.crowd,
         ..HostConfig::new(id, local)
     };
     if let Some(unload_after) = world.unload_after {

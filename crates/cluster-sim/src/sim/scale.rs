@@ -69,6 +69,7 @@ pub fn run_scale(plan: ScalePlan) -> ScaleReport {
     world.replicas = REPLICAS;
     world.pace = Pace::of_the_product();
     world.hibernate_after = HIBERNATE_AFTER;
+    world.crowd = 2000;
     // Eager, as by default: on demand nobody is elected in a cold start.
     world.unload_after = None;
     world.lock().mail.heal();

@@ -84,6 +84,8 @@ pub(crate) struct World {
     pub(crate) skew_ms: BTreeMap<NodeId, u64>,
     /// After how long without use a group sleeps; zero: never.
     pub(crate) hibernate_after: Duration,
+    /// How many replicas may be awake before what nobody uses sleeps at once.
+    pub(crate) crowd: usize,
     /// After how long asleep a follower leaves memory; `None`: all groups stay there.
     pub(crate) unload_after: Option<Duration>,
     inner: Mutex<Inner>,
@@ -165,6 +167,7 @@ impl World {
             disks,
             skew_ms,
             hibernate_after: Duration::from_millis(hibernate_ms),
+            crowd: *Chance::new(seed, "crowd").pick(&[0, 10, 2000]),
             unload_after: on_demand.then_some(Duration::from_millis(unload_ms)),
             inner: Mutex::new(inner),
         }

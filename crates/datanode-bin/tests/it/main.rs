@@ -26,6 +26,7 @@ mod commands;
 mod data;
 mod demo;
 mod drain;
+mod flood;
 mod foreign;
 mod kill;
 mod pause;

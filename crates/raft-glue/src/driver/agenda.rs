@@ -53,7 +53,6 @@ impl Agenda {
     }
 
     /// How many groups it has.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.set.len()
     }

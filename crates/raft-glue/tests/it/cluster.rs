@@ -49,6 +49,7 @@ pub(crate) struct Cluster {
     pub(crate) hand_back_rate: u32,
     /// Likewise.
     pub(crate) hibernate_after: Duration,
+    pub(crate) crowd: usize,
     /// Likewise, which groups are in memory.
     pub(crate) activation: Activation,
     /// Likewise.
@@ -90,6 +91,7 @@ impl Cluster {
             dir,
             hand_back_rate: 100,
             hibernate_after,
+            crowd: usize::MAX,
             activation: Activation::Eager,
             unload_after: Duration::from_secs(60),
             nodes: BTreeMap::new(),
@@ -184,6 +186,7 @@ impl Cluster {
             election_timeout: self.election,
             hand_back_rate: self.hand_back_rate,
             hibernate_after: self.hibernate_after,
+            crowd: self.crowd,
             activation: self.activation,
             unload_after: self.unload_after,
             ..HostConfig::new(node(id), member(id, &store))

@@ -251,9 +251,7 @@ async fn a_leader_that_lives_is_not_succeeded() {
 }
 
 /// The rights for a partition, from a gate that has nothing else to do.
-async fn admitted(
-    id: partition_types::PartitionId,
-) -> startup_gate::Admitted<partition_types::PartitionId> {
+async fn admitted(id: PartitionId) -> startup_gate::Admitted<PartitionId> {
     use startup_gate::{Config, NodeFault, NotConfirmed, Startup, UnitFault};
     let startup = Startup::new(Config::default(), Vec::new()).unwrap();
     let startup = startup

@@ -131,11 +131,10 @@ impl Transport for Wire {
             matches!(&request, RaftRequest::Append { entries, .. } if !entries.is_empty());
         let lost = has_entries && self.net.starved.lock().contains(&to);
         let host = match lost {
-            true => Err(Refusal {
-                reason: Reason::Overloaded,
-                message: "the entries are lost".into(),
+            true => {
+                Err(Refusal { reason: Reason::Overloaded, message: "the entries are lost".into() }
+                    .into())
             }
-            .into()),
             false => self.net.route(self.from, to, member),
         };
         let (net, from, member) = (Arc::clone(&self.net), self.from, member.clone());

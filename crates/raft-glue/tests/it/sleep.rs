@@ -143,6 +143,24 @@ async fn a_follower_that_comes_back_is_waited_for_and_all_sleep_again() {
     assert_eq!(cluster.replica(3, ids[0]).status().term, term, "no election was needed");
 }
 
+/// What woke together, for nobody's use, does not keep all awake.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_crowd_only_those_that_are_used_stay_awake() {
+    let mut cluster = Cluster::unstarted(ELECTION, Duration::from_secs(600));
+    cluster.crowd = 0;
+    cluster.boot([1, 2, 3]).await;
+    let mut ids = Vec::new();
+    for id in 1..=4 {
+        ids.push(cluster.create(id, &[1, 2, 3]).await);
+    }
+    await_sleep(&cluster, &ids, &[1, 2, 3]).await;
+    write(&cluster, ids[0], b"used").await;
+    cluster.crash(3).await;
+    cluster.boot([3]).await;
+    await_sleep(&cluster, &ids[1..], &[1, 2, 3]).await;
+    assert!(!cluster.replica(1, ids[0]).is_asleep(), "it is used");
+}
+
 /// Says to a node how its peers are.
 fn tell(cluster: &Cluster, on: u64, away: &[u64]) {
     let state = |id| if away.contains(&id) { PeerState::Away } else { PeerState::Serving };
