@@ -30,7 +30,9 @@ pub enum PeerState {
     Serving,
     /// It gives its leaderships away.
     Draining,
-    /// It starts, or is not reached.
+    /// It is connected, and its client port is not open yet.
+    Starting,
+    /// It is not reached.
     Away,
 }
 
@@ -82,7 +84,7 @@ impl Peers {
         self.0.get(&id).is_some_and(|peer| peer.state == PeerState::Serving)
     }
 
-    /// Whether it is known, and starts or is not reached.
+    /// Whether it is known, and is not reached.
     pub(crate) fn is_away(&self, id: NodeId) -> bool {
         self.0.get(&id).is_some_and(|peer| peer.state == PeerState::Away)
     }
@@ -155,13 +157,14 @@ impl Peer {
                 true
             }
             (PeerState::Serving, _) => {
-                let proven = if state == PeerState::Away { PROVEN } else { PROVEN_PLANNED };
+                let is_planned = state == PeerState::Draining;
+                let proven = if is_planned { PROVEN_PLANNED } else { PROVEN };
                 let steady = now.duration_since(self.since) >= proven;
                 self.prove = if steady { PROVE_MIN } else { (self.prove * 2).min(PROVE_MAX) };
                 false
             }
             // What was held back while it drained goes on.
-            (PeerState::Draining, PeerState::Away) => true,
+            (PeerState::Draining, PeerState::Starting | PeerState::Away) => true,
             _ => false,
         }
     }

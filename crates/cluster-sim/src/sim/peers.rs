@@ -80,7 +80,7 @@ pub(crate) async fn greet(node: Node, port: Port, heard: Heard) {
         let state = match node.gate.stage() {
             Stage::Serving => PeerState::Serving,
             Stage::Draining => PeerState::Draining,
-            _ => PeerState::Away,
+            _ => PeerState::Starting,
         };
         if Instant::now() >= greet_at || state != last {
             greet_at = Instant::now() + pace.greet_every;

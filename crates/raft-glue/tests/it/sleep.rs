@@ -235,6 +235,20 @@ async fn what_slept_without_one_that_is_away_needs_it_when_another_is_lost() {
     await_sleep(&cluster, &ids, &[2, 3]).await;
 }
 
+/// It waits for what it lacks before it serves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_starts_is_not_slept_without() {
+    let (mut cluster, ids) = sleepy(ELECTION).await;
+    cluster.crash(3).await;
+    write(&cluster, ids[0], b"while it starts").await;
+    let peers = |on| [(node(3 - on), PeerState::Serving), (node(3), PeerState::Starting)];
+    [1, 2].iter().for_each(|on| cluster.node(*on).host.set_peers(peers(*on)));
+    tokio::time::sleep(IDLE * 4).await;
+    assert!(!cluster.replica(1, ids[0]).is_asleep(), "it lacks an entry");
+    cluster.boot([3]).await;
+    await_sleep(&cluster, &ids, &[1, 2, 3]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_without_a_quorum_does_not_sleep() {
     let (mut cluster, ids) = sleepy(NEVER).await;

@@ -129,9 +129,10 @@ async fn keep_peers(context: &NodeContext) {
         let known = context.peers().nodes().into_iter().filter_map(|node| {
             let node_id = NodeId::new(node.node_id).ok()?;
             let state = match node.stage() {
-                v1::Stage::Serving if connected.contains(&node_id) => PeerState::Serving,
-                v1::Stage::Draining if connected.contains(&node_id) => PeerState::Draining,
-                _ => PeerState::Away,
+                _ if !connected.contains(&node_id) => PeerState::Away,
+                v1::Stage::Serving => PeerState::Serving,
+                v1::Stage::Draining => PeerState::Draining,
+                _ => PeerState::Starting,
             };
             Some((node_id, state))
         });
