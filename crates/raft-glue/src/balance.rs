@@ -72,9 +72,9 @@ impl PartitionHost {
 }
 
 impl Balance {
-    /// Whether a peer is known to be away.
-    pub(crate) fn is_away(&self, id: NodeId) -> bool {
-        self.peers.lock().is_away(id)
+    /// How a peer is, as far as is known.
+    pub(crate) fn state_of(&self, id: NodeId) -> Option<PeerState> {
+        self.peers.lock().state_of(id)
     }
 }
 

@@ -81,12 +81,11 @@ impl Peers {
     }
 
     pub(crate) fn is_serving(&self, id: NodeId) -> bool {
-        self.0.get(&id).is_some_and(|peer| peer.state == PeerState::Serving)
+        self.state_of(id) == Some(PeerState::Serving)
     }
 
-    /// Whether it is known, and is not reached.
-    pub(crate) fn is_away(&self, id: NodeId) -> bool {
-        self.0.get(&id).is_some_and(|peer| peer.state == PeerState::Away)
+    pub(crate) fn state_of(&self, id: NodeId) -> Option<PeerState> {
+        self.0.get(&id).map(|peer| peer.state)
     }
 
     pub(crate) fn is_anybody_draining(&self) -> bool {

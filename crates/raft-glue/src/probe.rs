@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use openraft::type_config::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use partition_types::{Incarnation, LogId, Member, NodeId, PartitionId};
 use tokio::sync::oneshot;
@@ -109,6 +110,7 @@ impl Group {
     async fn answer_probe(&self, from: NodeId, life: Incarnation) -> ProbeAnswer {
         match self.answer_read_index(ANSWER_WAIT).await {
             Ok(RaftReply::ReadIndex { read }) => {
+                self.bring_up_to_date(from).await;
                 let term = self.view().map_or(0, |view| view.term);
                 let read_index = read.map_or(0, |id| id.index);
                 match self.leaves_out(from, life) {
@@ -122,6 +124,21 @@ impl Group {
                 Voice::Starting => ProbeAnswer::Starts,
                 _ => ProbeAnswer::Out,
             },
+        }
+    }
+
+    /// As leader: sends a member what it lacks now, however long its node was away.
+    async fn bring_up_to_date(&self, member: NodeId) {
+        let Some(body) = self.running() else { return };
+        let lacks = {
+            let metrics = body.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let matched = metrics.replication.as_ref().and_then(|all| all.get(&member.get()));
+            matched.is_some_and(|matched| matched.map(|id| id.index) < metrics.last_log_index)
+        };
+        if lacks {
+            // A group that is stopped brings nobody anything.
+            let _ = body.raft.trigger().reset_backoff([member.get()]).await;
         }
     }
 

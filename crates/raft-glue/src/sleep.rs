@@ -38,7 +38,7 @@ use crate::convert::{from_raft_log_id, from_raft_membership};
 use crate::group::Group;
 use crate::protocol::{self, Idle, Told};
 use crate::shared::Shared;
-use crate::{PartitionHost, SleepCall, SleepReply, SleepingGroup};
+use crate::{PartitionHost, PeerState, SleepCall, SleepReply, SleepingGroup};
 use book::{Book, Heard};
 
 /// Groups in one call.
@@ -132,6 +132,20 @@ impl Shared {
         let groups = ids.into_iter().filter_map(|id| self.group(id));
         let orphans = groups.filter(|group| group.is_orphaned_by(leader)).collect();
         self.succeed(leader, orphans, self.config.election_timeout.1, why);
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.driver.count() > self.config.crowd
+    }
+
+    /// Whether groups sleep without a peer: it is away; or it starts, and what it cannot
+    /// take yet keeps a crowd awake.
+    fn is_out(&self, id: NodeId) -> bool {
+        match self.balance.state_of(id) {
+            Some(PeerState::Away) => true,
+            Some(PeerState::Starting) => self.is_crowded(),
+            _ => false,
+        }
     }
 
     fn tell_count(&self, book: &Book) {
@@ -378,7 +392,7 @@ impl Group {
     /// more than a machine has, and those that nobody uses have woken together, when a
     /// node came or went: then only use is a reason, and a heartbeat for it to be heard of.
     fn idle_for(&self) -> Duration {
-        let is_crowded = self.shared.driver.count() > self.shared.config.crowd;
+        let is_crowded = self.shared.is_crowded();
         let heartbeat = self.shared.config.heartbeat_interval;
         let times = self.rest.times.lock();
         let unchanged_for = times.active_at.elapsed();
@@ -407,8 +421,8 @@ impl Group {
             }
             let matched = replication.get(&id.get()).copied().flatten();
             // It is offered sleep when it comes back, and wakes the group where it lacks
-            // something.
-            if !self.shared.balance.is_away(*id) {
+            // something; one that starts asks for its leader before that.
+            if !self.shared.is_out(*id) {
                 if matched != Some(applied) {
                     return None;
                 }

@@ -249,6 +249,32 @@ async fn a_node_that_starts_is_not_slept_without() {
     await_sleep(&cluster, &ids, &[1, 2, 3]).await;
 }
 
+/// A crowd does not wait for it: it is sent what it lacks when it asks who leads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_starts_gets_what_it_lacks_from_a_crowd_that_sleeps() {
+    let mut cluster = Cluster::unstarted(NEVER, Duration::from_secs(600));
+    cluster.crowd = 0;
+    cluster.boot([1, 2, 3]).await;
+    let mut ids = Vec::new();
+    for id in 1..=6 {
+        ids.push(cluster.create(id, &[1, 2, 3]).await);
+    }
+    await_sleep(&cluster, &ids, &[1, 2, 3]).await;
+    cluster.crash(3).await;
+    let peers = |on| [(node(3 - on), PeerState::Serving), (node(3), PeerState::Starting)];
+    [1, 2].iter().for_each(|on| cluster.node(*on).host.set_peers(peers(*on)));
+    // Another leader, whose first entry it lacks, and whom nobody used.
+    for id in &ids {
+        cluster.replica(1, *id).transfer_leader(node(2)).await.unwrap();
+    }
+    await_sleep(&cluster, &ids, &[1, 2]).await;
+    let booted = tokio::time::timeout(Duration::from_secs(10), cluster.boot([3])).await;
+    booted.expect("it waits for what nobody sends");
+    let last = |on, id| cluster.replica(on, id).status().last;
+    assert!(ids.iter().all(|id| last(3, *id) == last(2, *id)));
+    await_sleep(&cluster, &ids, &[1, 2, 3]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_without_a_quorum_does_not_sleep() {
     let (mut cluster, ids) = sleepy(NEVER).await;
