@@ -24,6 +24,8 @@ use crate::{NotYet, PartitionHost, ProbeAnswer};
 
 /// How long one [`PartitionHost::confirm_leader`] takes at most.
 const CONFIRM_WAIT: Duration = Duration::from_secs(1);
+/// Groups that look for their leaders in a start at the same time.
+pub(crate) const ASKING: usize = 512;
 /// Groups that campaign at the same time.
 pub(crate) const ELECTIONS: usize = 64;
 /// A campaign that is not won keeps the others waiting so long.
@@ -63,7 +65,8 @@ impl PartitionHost {
     }
 
     /// Looks for a leader that a quorum confirms now, and waits until this
-    /// replica has applied what that leader had committed; for about a second.
+    /// replica has applied what that leader had committed; for about a second once it is
+    /// its turn to ask.
     /// Campaigns where this node is needed and may.
     ///
     /// # Errors
@@ -79,6 +82,16 @@ impl PartitionHost {
             return Err(NotYet { deferred: true, ..NotYet::because(reason) });
         }
         group.campaign.lock().asked_at.get_or_insert_with(Instant::now);
+        // Thousands that ask at once leave nobody the time to answer. Who waits hears of
+        // its leader from that one itself.
+        let news = group.contact.next_leader();
+        let _turn = match group.heard_leader_since_boot() {
+            Some(_) => None,
+            None => tokio::select! {
+                turn = group.shared.asking.acquire() => turn.ok(),
+                () = news => None,
+            },
+        };
         let give_up = Instant::now() + CONFIRM_WAIT;
         loop {
             let news = group.contact.next_leader();

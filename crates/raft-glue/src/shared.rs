@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) on_removed: OnceLock<OnRemoved>,
     pub(crate) on_confirmed: OnceLock<OnConfirmed>,
     pub(crate) receiving: Semaphore,
+    /// Turns of groups that look for their leaders in a start.
+    pub(crate) asking: Semaphore,
     /// Turns of groups that campaign.
     pub(crate) elections: Semaphore,
     pub(crate) tasks: TaskTracker,
@@ -92,6 +94,7 @@ impl Shared {
             on_removed: OnceLock::new(),
             on_confirmed: OnceLock::new(),
             receiving: Semaphore::new(RECEIVING_MAX),
+            asking: Semaphore::new(elect::ASKING),
             elections: Semaphore::new(elect::ELECTIONS),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
