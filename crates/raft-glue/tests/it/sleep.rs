@@ -14,11 +14,26 @@ const NEVER: (Duration, Duration) = (Duration::from_secs(600), Duration::from_se
 
 async fn sleepy(election: (Duration, Duration)) -> (Cluster, Vec<PartitionId>) {
     let cluster = Cluster::start_sleepy(3, election, IDLE).await;
+    let ids = create(&cluster).await;
+    (cluster, ids)
+}
+
+/// Groups that sleep only because any number of them is a crowd.
+async fn crowd(election: (Duration, Duration)) -> (Cluster, Vec<PartitionId>) {
+    let mut cluster = Cluster::unstarted(election, Duration::from_secs(600));
+    cluster.crowd = 0;
+    cluster.boot([1, 2, 3]).await;
+    let ids = create(&cluster).await;
+    await_sleep(&cluster, &ids, &[1, 2, 3]).await;
+    (cluster, ids)
+}
+
+async fn create(cluster: &Cluster) -> Vec<PartitionId> {
     let mut ids = Vec::new();
     for id in 1..=6 {
         ids.push(cluster.create(id, &[1, 2, 3]).await);
     }
-    (cluster, ids)
+    ids
 }
 
 async fn await_sleep(cluster: &Cluster, ids: &[PartitionId], on: &[u64]) {
@@ -146,14 +161,7 @@ async fn a_follower_that_comes_back_is_waited_for_and_all_sleep_again() {
 /// What woke together, for nobody's use, does not keep all awake.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_crowd_only_those_that_are_used_stay_awake() {
-    let mut cluster = Cluster::unstarted(ELECTION, Duration::from_secs(600));
-    cluster.crowd = 0;
-    cluster.boot([1, 2, 3]).await;
-    let mut ids = Vec::new();
-    for id in 1..=4 {
-        ids.push(cluster.create(id, &[1, 2, 3]).await);
-    }
-    await_sleep(&cluster, &ids, &[1, 2, 3]).await;
+    let (mut cluster, ids) = crowd(ELECTION).await;
     write(&cluster, ids[0], b"used").await;
     cluster.crash(3).await;
     cluster.boot([3]).await;
@@ -252,14 +260,7 @@ async fn a_node_that_starts_is_not_slept_without() {
 /// A crowd does not wait for it: it is sent what it lacks when it asks who leads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_starts_gets_what_it_lacks_from_a_crowd_that_sleeps() {
-    let mut cluster = Cluster::unstarted(NEVER, Duration::from_secs(600));
-    cluster.crowd = 0;
-    cluster.boot([1, 2, 3]).await;
-    let mut ids = Vec::new();
-    for id in 1..=6 {
-        ids.push(cluster.create(id, &[1, 2, 3]).await);
-    }
-    await_sleep(&cluster, &ids, &[1, 2, 3]).await;
+    let (mut cluster, ids) = crowd(NEVER).await;
     cluster.crash(3).await;
     let peers = |on| [(node(3 - on), PeerState::Serving), (node(3), PeerState::Starting)];
     [1, 2].iter().for_each(|on| cluster.node(*on).host.set_peers(peers(*on)));
