@@ -20,7 +20,8 @@ pub struct HostConfig {
     /// heartbeat interval, or zero: none ever.
     pub hibernate_after: Duration,
     /// Where more replicas than this are awake, what nobody uses sleeps without waiting for
-    /// that: it woke with all the others, when a node came or went. Default 2,000.
+    /// that: it woke with all the others, when a node came or went. Default
+    /// [`CROWD`](HostConfig::CROWD).
     pub crowd: usize,
     /// Which groups are in memory. Default [`Activation::Eager`].
     pub activation: Activation,
@@ -55,6 +56,9 @@ pub struct InvalidConfig {
 }
 
 impl HostConfig {
+    /// So many replicas awake are a crowd: their heartbeats alone are more than two cores do.
+    pub const CROWD: usize = 2_000;
+
     /// The defaults, for this node.
     #[must_use]
     pub fn new(node_id: NodeId, local: Member) -> Self {
@@ -64,7 +68,7 @@ impl HostConfig {
             heartbeat_interval: Duration::from_millis(500),
             election_timeout: (Duration::from_secs(2), Duration::from_secs(4)),
             hibernate_after: Duration::from_secs(5),
-            crowd: 2000,
+            crowd: Self::CROWD,
             activation: Activation::Eager,
             unload_after: Duration::from_secs(60),
             hand_back_rate: 100,

@@ -29,7 +29,7 @@ pub(crate) const ASKING: usize = 512;
 /// Groups that campaign at the same time.
 pub(crate) const ELECTIONS: usize = 64;
 /// A campaign that is not won keeps the others waiting so long.
-const TURN_MAX: Duration = Duration::from_millis(200);
+const CAMPAIGN_MAX: Duration = Duration::from_millis(200);
 /// Between two rounds of asking.
 const ASK_POLL: Duration = Duration::from_millis(50);
 
@@ -315,7 +315,7 @@ impl Group {
             }
         };
         // Elected or not: the next one.
-        let _ = tokio::time::timeout(TURN_MAX, elected).await;
+        let _ = tokio::time::timeout(CAMPAIGN_MAX, elected).await;
     }
 
     /// A peer came back: if nobody leads, an election may succeed now.

@@ -29,7 +29,7 @@ pub(crate) struct Core<U: Unit> {
     pub(crate) zero: Instant,
     /// Cancelled when a start is told to stop or fails.
     pub(crate) stop: CancellationToken,
-    /// Wakes the loop that drives joins, loads and checks.
+    /// Wakes the loop that watches over the present stage, when there is something for it.
     pub(crate) work: Notify,
     pub(crate) version: watch::Sender<u64>,
     /// Transitions and progress ticks.
@@ -109,12 +109,24 @@ impl<U: Unit> Core<U> {
         event: Event<U>,
         first: impl FnOnce(&mut Inner<U>),
     ) -> Vec<Grant<U>> {
+        let (grants, ()) = self.apply_then(event, first, |_| ());
+        grants
+    }
+
+    /// Like [`Core::apply_with`]; `last` runs under the same lock, after the event, and may
+    /// take the jobs that nobody need be woken for then.
+    pub(crate) fn apply_then<R>(
+        &self,
+        event: Event<U>,
+        first: impl FnOnce(&mut Inner<U>),
+        last: impl FnOnce(&mut Inner<U>) -> R,
+    ) -> (Vec<Grant<U>>, R) {
         // The real clock even in tests: this is what the gate itself costs.
         let began = std::time::Instant::now();
         let at = self.zero.elapsed();
         let mut grants = Vec::new();
         let mut changes = 0;
-        {
+        let (result, is_news) = {
             let inner = &mut *self.inner.lock();
             first(inner);
             let stage = inner.machine.stage();
@@ -155,15 +167,22 @@ impl<U: Unit> Core<U> {
                 let why = || StartError::from_end(&inner.machine).to_string();
                 inner.failure.get_or_insert_with(why);
             }
-        }
+            let has_turned = inner.machine.stage() != stage || inner.machine.is_at_barrier();
+            let result = last(inner);
+            (result, has_turned || !inner.jobs.is_empty() || !inner.abandoned.is_empty())
+        };
         self.overhead_ns.fetch_add(nanos(began.elapsed()), Ordering::Relaxed);
         if changes > 0 {
             self.ticks.fetch_add(changes, Ordering::Relaxed);
-            self.deliver();
-            self.work.notify_one();
+            if !self.observers.is_empty() {
+                self.deliver();
+            }
             self.version.send_modify(|version| *version += changes);
         }
-        grants
+        if is_news {
+            self.work.notify_one();
+        }
+        (grants, result)
     }
 
     /// Forgets a unit. Whether it was known.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use partition_types::NodeId;
+use raft_glue::HostConfig;
 use turmoil::Sim;
 
 use super::chance::Chance;
@@ -69,7 +70,7 @@ pub fn run_scale(plan: ScalePlan) -> ScaleReport {
     world.replicas = REPLICAS;
     world.pace = Pace::of_the_product();
     world.hibernate_after = HIBERNATE_AFTER;
-    world.crowd = 2000;
+    world.crowd = HostConfig::CROWD;
     // Eager, as by default: on demand nobody is elected in a cold start.
     world.unload_after = None;
     world.lock().mail.heal();

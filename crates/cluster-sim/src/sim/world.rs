@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use partition_store::MemoryDisk;
 use partition_types::{Member, NodeId, PartitionId};
-use raft_glue::PartitionHost;
+use raft_glue::{HostConfig, PartitionHost};
 use startup_gate::{Handle, Stage};
 use tokio::sync::mpsc;
 
@@ -167,7 +167,7 @@ impl World {
             disks,
             skew_ms,
             hibernate_after: Duration::from_millis(hibernate_ms),
-            crowd: *Chance::new(seed, "crowd").pick(&[0, 10, 2000]),
+            crowd: *Chance::new(seed, "crowd").pick(&[0, 10, HostConfig::CROWD]),
             unload_after: on_demand.then_some(Duration::from_millis(unload_ms)),
             inner: Mutex::new(inner),
         }

@@ -68,7 +68,6 @@ impl<U: Unit> Startup<U, Elect<U>> {
     {
         let core = &self.life.core;
         let confirm = Arc::new(confirm);
-        let mut version = core.version.subscribe();
         let mut tasks = JoinSet::new();
         for right in self.state.rights {
             // It may have been quarantined since the right was minted.
@@ -87,7 +86,7 @@ impl<U: Unit> Startup<U, Elect<U>> {
             tokio::select! {
                 biased;
                 () = core.stop.cancelled() => break,
-                changed = version.changed() => changed.expect("the core holds the sender"),
+                () = core.work.notified() => {}
                 _ = super::elapsed(left) => {
                     timeout = None;
                     core.apply(Event::ElectDeadline);
