@@ -8,6 +8,7 @@ use futures::StreamExt;
 use openraft::ServerState;
 use partition_types::PartitionId;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::group::Group;
 use crate::{PartitionHost, TransferError, protocol, transfer};
@@ -56,8 +57,9 @@ impl PartitionHost {
     pub async fn drain(&self) -> DrainOutcome {
         self.set_draining(true);
         let mut outcome = DrainOutcome { before: self.led().len(), ..DrainOutcome::default() };
+        let patience = Instant::now() + self.shared.config.election_timeout.1;
         for _ in 0..ROUNDS_MAX {
-            self.see_winners_lead().await;
+            self.see_winners_lead(patience).await;
             let led = self.led();
             if led.is_empty() {
                 if !protocol::drain_goes_on(0, self.candidates()) {
@@ -122,14 +124,14 @@ impl PartitionHost {
     /// Waits until what this node has won is led, and can be handed over. That takes as
     /// long as the disk does for a vote; a disk that takes longer than the longest
     /// election does not keep the node up.
-    async fn see_winners_lead(&self) {
+    async fn see_winners_lead(&self, until: Instant) {
         let wins = || self.shared.all().iter().any(|group| group.is_winning());
         let led = async {
             while wins() {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
-        let _ = tokio::time::timeout(self.shared.config.election_timeout.1, led).await;
+        let _ = tokio::time::timeout_at(until, led).await;
     }
 
     fn candidates(&self) -> usize {

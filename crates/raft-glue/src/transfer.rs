@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::convert::{from_raft_membership, from_raft_node};
 use crate::group::Group;
 use crate::protocol::{Follower, Target, Voice, choose_target, order_followers};
-use crate::{Partition, ProposeError, TransferError};
+use crate::{Partition, PeerState, ProposeError, TransferError};
 
 /// After this time without a new leader, the next target is told.
 const REISSUE_AFTER: Duration = Duration::from_millis(300);
@@ -26,7 +26,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A follower may lack this many entries when a leadership is given back, which
 /// is never urgent.
 const HAND_BACK_LAG_MAX: u64 = 64;
-/// Looks in a row that must find everybody else out before it is believed: a
+/// Looks in a row that must find everybody else silent before it is believed: a
 /// connection may just be made anew.
 const ALONE_LOOKS: u32 = 3;
 
@@ -140,9 +140,18 @@ impl Group {
     async fn next_target(&self, wanted: Option<NodeId>, tried: &[NodeId]) -> Option<Target> {
         let mut followers = self.followers().ok()?;
         order_followers(&mut followers, wanted);
-        let asked = followers.iter().map(|follower| self.readiness(follower.id));
+        let asked = followers.iter().map(|follower| self.ask_follower(follower.id));
         let answers = join_all(asked).await;
         Some(choose_target(&followers, &answers, tried))
+    }
+
+    /// Whether a follower could lead. A node that goes down has said so, of all its groups:
+    /// where a whole cluster goes down, thousands of groups ask nobody.
+    async fn ask_follower(&self, id: NodeId) -> Voice {
+        match self.shared.balance.state_of(id) {
+            Some(PeerState::Draining) => Voice::Out,
+            _ => self.readiness(id).await,
+        }
     }
 
     async fn hand_over(
@@ -172,10 +181,10 @@ impl Group {
                     let successor = self.await_successor(term, left).await;
                     return successor.ok_or(TransferError::Timeout);
                 }
-                Some(Target::Nobody) if alone + 1 == ALONE_LOOKS => {
+                Some(Target::Nobody { is_sure }) if is_sure || alone + 1 == ALONE_LOOKS => {
                     return Err(TransferError::Alone);
                 }
-                Some(Target::Nobody) => {
+                Some(Target::Nobody { .. }) => {
                     alone += 1;
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }

@@ -25,7 +25,10 @@ pub enum Target {
     /// Somebody may be ready later.
     Later,
     /// Nobody else is up.
-    Nobody,
+    Nobody {
+        /// All of them said so themselves; nobody was just not heard.
+        is_sure: bool,
+    },
 }
 
 /// In which order followers are asked: `wanted` first, then those that lack the
@@ -48,7 +51,7 @@ pub fn choose_target(followers: &[Follower], answers: &[Voice], tried: &[NodeId]
         None if answers.iter().any(|voice| serves(*voice) || *voice == Voice::Starting) => {
             Target::Later
         }
-        None => Target::Nobody,
+        None => Target::Nobody { is_sure: answers.iter().all(|voice| *voice == Voice::Out) },
     }
 }
 
@@ -78,7 +81,8 @@ mod tests {
             ([Serving, Starting, Serving], &[], Target::Ready(node(1))),
             ([Serving, Starting, Out], &[], Target::Later),
             ([Out, Serving, Out], &[node(2)], Target::Later),
-            ([Out, Silent, Out], &[], Target::Nobody),
+            ([Out, Silent, Out], &[], Target::Nobody { is_sure: false }),
+            ([Out, Out, Out], &[], Target::Nobody { is_sure: true }),
         ] {
             assert_eq!(choose_target(&followers, &answers, tried), target, "{answers:?}");
         }

@@ -1,9 +1,10 @@
 //! Handing leaderships over, one or all of a node.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use raft_glue::TransferError;
+use raft_glue::{PeerState, TransferError};
 
 use crate::cluster::{Cluster, ELECTION, node, put, write};
 
@@ -70,6 +71,16 @@ async fn a_drain_that_nobody_takes_anything_of_ends_soon() {
     assert_eq!((outcome.alone.len(), outcome.after), (GROUPS, 0), "{outcome:?}");
     // Four at a time, as groups are handed over, it took ten.
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // Of thousands of groups not one asks those who said so, who may be too busy to answer.
+    cluster.node(1).host.undrain();
+    let peers = [2, 3].map(|peer| (node(peer), PeerState::Draining));
+    cluster.node(1).host.set_peers(peers);
+    [2, 3].iter().for_each(|peer| cluster.net.isolate(node(*peer)));
+    let probes = || cluster.net.probes.load(Ordering::Relaxed);
+    let before = probes();
+    let outcome = cluster.node(1).host.drain().await;
+    assert_eq!((outcome.alone.len(), outcome.after), (GROUPS, 0), "{outcome:?}");
+    assert_eq!(probes(), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

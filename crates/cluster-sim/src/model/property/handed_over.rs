@@ -17,6 +17,7 @@ fn holds(step: &Step<'_>) -> bool {
     let Some(Action::Close { n, in_time: true }) = step.action else { return true };
     (0..step.model.scenario.partitions).filter(|p| step.after.leads(*p, n)).all(|p| {
         let others = (0..NODES).filter(|to| *to != n);
-        others.into_iter().all(|to| step.model.target(step.before, p, n, to) == Target::Nobody)
+        let target = |to| step.model.target(step.before, p, n, to);
+        others.into_iter().all(|to| matches!(target(to), Target::Nobody { .. }))
     })
 }

@@ -135,7 +135,9 @@ impl Model {
         let by_choice = |p: &usize| {
             let others = (0..NODES).filter(|to| *to != n);
             world.leads(*p, n)
-                && others.into_iter().any(|to| self.target(world, *p, n, to) != Target::Nobody)
+                && others
+                    .into_iter()
+                    .any(|to| !matches!(self.target(world, *p, n, to), Target::Nobody { .. }))
         };
         let led = groups.clone().filter(by_choice).count();
         let campaigns =
