@@ -89,6 +89,12 @@ impl LoadedConfig {
     pub fn origins(&self) -> Vec<(String, String, Origin)> {
         self.layers.origins(&self.config)
     }
+
+    /// Whether nobody set this key, so that it is for the node to choose.
+    #[must_use]
+    pub fn is_default(&self, key: &str) -> bool {
+        self.layers.is_default(key)
+    }
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::commands::config;
-use crate::config::{LoadedConfig, Origin};
+use crate::config::LoadedConfig;
 use crate::{Exit, Failure, cpu, telemetry};
 
 /// How long the runtime may take to end its last tasks; they hold nothing.
@@ -63,6 +63,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         accept_degraded: args.accept_degraded,
         process_start,
         test_check_delay: data::test_check_delay()?,
+        may_choose_activation: loaded.is_default("startup.activation"),
         config: loaded.config,
     };
     let runtime =
@@ -77,8 +78,5 @@ pub fn run(args: Args) -> Result<(), Failure> {
 /// Whether nothing hints at a cluster: then, and only then, the node makes
 /// itself useful by itself.
 fn is_nobody_elses_peer(loaded: &LoadedConfig) -> bool {
-    let is_default = |wanted: &str| {
-        loaded.origins().iter().any(|(key, _, origin)| key == wanted && *origin == Origin::Default)
-    };
-    is_default("node_id") && is_default("seeds") && is_default("cluster_id")
+    ["node_id", "seeds", "cluster_id"].iter().all(|key| loaded.is_default(key))
 }

@@ -140,8 +140,9 @@ const SECTIONS: &[Section] = &[
                 "Which partitions are in memory: all, with a verified leader each before the port opens\n\
                  (eager); or those that lead or are used (on-demand): others cost a few KiB and come\n\
                  up within milliseconds when asked for. All are loaded and checked before the port\n\
-                 opens either way. Eager is chosen by default, for its first request is fastest; from\n\
-                 about 2000 partitions a node on, on-demand is worth it. Not with policy strict.",
+                 opens either way. Where this is not set, a node that starts with 2000 partitions or\n\
+                 more takes on-demand, and says so; one with fewer is eager, for its first requests are\n\
+                 fastest. On-demand is not possible with policy strict.",
             ),
             key(
                 "verify",

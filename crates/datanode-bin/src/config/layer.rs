@@ -151,6 +151,10 @@ impl Layers {
         }
     }
 
+    pub(super) fn is_default(&self, key: &str) -> bool {
+        self.place(key).is_none()
+    }
+
     pub(super) fn origins(&self, config: &Config) -> Vec<(String, String, Origin)> {
         let table = Table::try_from(config).expect("a configuration is a table");
         let mut leaves = Vec::new();

@@ -139,32 +139,43 @@ pub(super) fn hear_of_leaders(host: &PartitionHost, gate: Handle<PartitionId>) {
     });
 }
 
-/// Which partitions the host keeps in memory.
-pub(super) fn activation(plan: &Plan) -> Activation {
-    match plan.config.startup.activation {
-        config::Activation::Eager => Activation::Eager,
+/// From so many partitions on, those that nobody uses cost more memory, and their elections
+/// more of the start, than most nodes like to spend on them.
+const MANY: usize = 2000;
+
+/// Which partitions the host keeps in memory: as it was told to, or by their number.
+pub(super) fn activation(plan: &Plan, partitions: usize) -> Activation {
+    let startup = &plan.config.startup;
+    // A strict start waits for every leader.
+    let may_defer = startup.policy != config::Policy::Strict;
+    match startup.activation {
         config::Activation::OnDemand => Activation::OnDemand,
+        _ if plan.may_choose_activation && may_defer && partitions >= MANY => Activation::OnDemand,
+        config::Activation::Eager => Activation::Eager,
     }
 }
 
-/// From so many partitions on, those that nobody uses cost more memory than most
-/// nodes like to spend on them.
-const MANY: usize = 2000;
-
-/// Says once which of the two ways was chosen, where the other one may be better.
+/// Says once which of the two ways was chosen, and why, where the other one may be better.
 pub(super) fn say_what_is_in_memory(plan: &Plan, partitions: usize) {
-    match activation(plan) {
-        Activation::OnDemand => tracing::info!(
+    match (activation(plan, partitions), plan.config.startup.activation) {
+        (Activation::OnDemand, config::Activation::OnDemand) => tracing::info!(
             partitions,
-            "on-demand: all partitions are loaded and checked, and those that nobody uses stay \
-             out of memory"
+            "on-demand, as configured: all partitions are loaded and checked, and those that nobody \
+             uses stay out of memory"
         ),
-        Activation::Eager if partitions >= MANY => tracing::info!(
+        (Activation::OnDemand, config::Activation::Eager) => tracing::info!(
             partitions,
-            "eager: all partitions stay in memory, and all have a verified leader before the port \
-             opens; startup.activation = \"on-demand\" would keep out those that nobody uses"
+            "on-demand, for there are {MANY} partitions or more: all are loaded and checked, and \
+             those that nobody uses stay out of memory; startup.activation = \"eager\" would keep \
+             them there, and have a leader for each before the port opens"
         ),
-        Activation::Eager => {}
+        (Activation::Eager, _) if partitions >= MANY => tracing::info!(
+            partitions,
+            "eager, as configured: all partitions stay in memory, and all have a verified leader \
+             before the port opens; startup.activation = \"on-demand\" would keep out those that \
+             nobody uses"
+        ),
+        (Activation::Eager, _) => {}
     }
 }
 
@@ -190,4 +201,40 @@ impl Observer<PartitionId> for StageSpans {
 
 fn stage_span(stage: Stage) -> Span {
     tracing::debug_span!(target: "startup_gate", parent: None, "stage", %stage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a node does that was told `settings` and has so many partitions.
+    fn chosen(settings: &[&str], partitions: usize) -> Activation {
+        let set = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let loaded = config::Sources { set, ..config::Sources::default() }.load().unwrap();
+        let plan = Plan {
+            accept_degraded: false,
+            make_first_partition: false,
+            process_start: std::time::Instant::now(),
+            may_choose_activation: loaded.is_default("startup.activation"),
+            test_check_delay: Duration::ZERO,
+            config: loaded.config,
+        };
+        activation(&plan, partitions)
+    }
+
+    #[test]
+    fn a_node_with_many_partitions_keeps_the_idle_ones_out_of_memory_unless_told_otherwise() {
+        use Activation::{Eager, OnDemand};
+        let quarantine = "startup.policy=quarantine";
+        for (settings, partitions, wanted) in [
+            (&[][..], MANY - 1, Eager),
+            (&[], MANY, OnDemand),
+            (&[quarantine], MANY, OnDemand),
+            (&["startup.activation=eager"], MANY, Eager),
+            (&["startup.policy=strict"], MANY, Eager),
+            (&["startup.activation=on-demand"], 0, OnDemand),
+        ] {
+            assert_eq!(chosen(settings, partitions), wanted, "{settings:?} {partitions}");
+        }
+    }
 }

@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub(super) make_first_partition: bool,
     /// The zero of the report's times.
     pub(super) process_start: Instant,
+    /// Whether `startup.activation` is the node's own choice.
+    pub(super) may_choose_activation: bool,
     /// Test aid: how much longer the check of a partition takes.
     pub(super) test_check_delay: Duration,
 }
@@ -134,7 +136,7 @@ async fn join(
         heartbeat_interval: plan.config.raft.heartbeat_interval.0,
         election_timeout: (shortest.0, longest.0),
         hibernate_after: plan.config.raft.hibernate_after.0,
-        activation: gate::activation(plan),
+        activation: gate::activation(plan, store.manifest().len()),
         unload_after: plan.config.raft.unload_after.0,
         hand_back_rate: plan.config.raft.hand_back_rate,
         ..HostConfig::new(plan.config.node_id, local)
