@@ -21,7 +21,9 @@ mod scrape;
 mod snapshot;
 mod startup;
 
-use crate::Failure;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{Exit, Failure};
 
 /// Arguments of `datanode trial`.
 #[derive(Debug, clap::Args)]
@@ -41,14 +43,25 @@ enum Command {
     Startup(startup::Args),
 }
 
-/// Runs it.
+/// Runs it. Ctrl-C and SIGTERM end it, and its cluster with it.
 ///
 /// # Errors
 /// [`Failure`] when the cluster does not do what it should.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    match args.command {
-        Command::Roll(args) => roll::run(args).await,
-        Command::Idle(args) => idle::run(args).await,
-        Command::Startup(args) => startup::run(args).await,
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let work = async {
+        match args.command {
+            Command::Roll(args) => Box::pin(roll::run(args)).await,
+            Command::Idle(args) => idle::run(args).await,
+            Command::Startup(args) => startup::run(args).await,
+        }
+    };
+    let interruption = || Failure::new(Exit::Failed, anyhow::anyhow!("interrupted"));
+    tokio::select! {
+        outcome = work => outcome,
+        // Dropping the work ends its children.
+        _ = interrupted.recv() => Err(interruption()),
+        _ = terminated.recv() => Err(interruption()),
     }
 }

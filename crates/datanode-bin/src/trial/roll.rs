@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use datanode_client::{AdminClient, Client, ClientConfig, PartitionId};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::addresses::Addresses;
 use super::check::{self, Checked};
@@ -23,10 +22,10 @@ use super::report::{Bound, NodeLeaders, PythonRow, Report, RestartRow, Throughpu
 use super::rounds::{self, Plan, Restarted, Rounds};
 use super::scrape::scrape;
 use super::snapshot::Installs;
+use crate::Failure;
 use crate::cluster::Signal;
 use crate::demo::bar;
 use crate::demo::stage::Stage;
-use crate::{Exit, Failure};
 
 /// The load runs so long before the baseline begins: connections are made,
 /// leaders learned.
@@ -129,32 +128,20 @@ enum During {
     Snapshot,
 }
 
-/// Runs it. Ctrl-C and SIGTERM end it, and the cluster with it.
+/// Runs it.
 ///
 /// # Errors
 /// [`Failure`] when a client was left with an error, something was lost or
 /// stale, or too little happened to prove anything.
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut terminated = signal(SignalKind::terminate())?;
-    let nodes = args.nodes()?;
-    let work = async {
-        let (partitions, set) = (args.partitions, args.set.clone());
-        let mut stage = Stage::set(nodes, partitions, args.dir.clone(), set).await?;
-        match Trial::prepare(&args, &stage).await?.run(&mut stage).await {
-            Ok(report) => finish(stage, &report, &args).await,
-            Err(failure) => {
-                stage.leave_files();
-                Err(failure)
-            }
+    let (partitions, set) = (args.partitions, args.set.clone());
+    let mut stage = Stage::set(args.nodes()?, partitions, args.dir.clone(), set).await?;
+    match Trial::prepare(&args, &stage).await?.run(&mut stage).await {
+        Ok(report) => finish(stage, &report, &args).await,
+        Err(failure) => {
+            stage.leave_files();
+            Err(failure)
         }
-    };
-    let interruption = || Failure::new(Exit::Failed, anyhow::anyhow!("interrupted"));
-    tokio::select! {
-        outcome = Box::pin(work) => outcome,
-        // Dropping the work ends its children.
-        _ = interrupted.recv() => Err(interruption()),
-        _ = terminated.recv() => Err(interruption()),
     }
 }
 

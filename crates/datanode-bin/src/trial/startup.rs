@@ -3,7 +3,7 @@
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -23,6 +23,10 @@ use crate::output::Rows;
 const SETTLE: Duration = Duration::from_millis(1500);
 /// How long it may take until the cluster can spare a node.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long leaderships may take to go back where they belong.
+const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(120);
+/// Between two looks at that.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const NODES: u64 = 3;
 const MODES: [&str; 3] = ["sigterm", "sigkill", "cold"];
 /// Puts at the same time, when partitions are filled.
@@ -144,6 +148,7 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
         for round in 0..args.rounds {
             let id = round % NODES + 1;
             tokio::time::sleep(SETTLE).await;
+            await_hand_back(&cluster).await?;
             cluster.wait_safe_to_stop(id, SPARE_TIMEOUT).await?;
             let restart = cluster.restart(id, signal).await?;
             seen.push(see(&cluster, id, restart.ready).await?);
@@ -169,6 +174,21 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
         last.overhead = Some(overhead);
     }
     Ok(rows)
+}
+
+/// Waits until each node leads about its share again, as whoever rolls a cluster does: where one
+/// leads twice as much, it is twice as much that its end costs. At last it goes on as it is.
+async fn await_hand_back(cluster: &Cluster) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < HAND_BACK_TIMEOUT {
+        let leaders = cluster.leaders().await?;
+        let fair = leaders.iter().map(|(_, led)| led).sum::<u64>() / NODES;
+        if leaders.iter().all(|(_, led)| led * 10 >= fair * 9) {
+            break;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
 }
 
 /// Puts so many extents into each partition.

@@ -16,9 +16,10 @@ use crate::unit::{Unit, UnitSpec};
 impl<U: Unit> Startup<U, Load> {
     /// Loads and checks all units as a pipeline: bounded in each lane and
     /// overall, by priority, and no unit waits for another's check. `load`
-    /// returns whatever `check` needs. Both run as tasks of their own: a panic
-    /// quarantines the unit, a stall or a deadline drops the future. A node
-    /// without units passes at once.
+    /// returns whatever `check` needs. Both run in tasks of the gate, one job after the
+    /// other in each, as many at once as there are slots: a panic quarantines the
+    /// unit, a stall or a deadline drops the future. A node without units passes at
+    /// once.
     ///
     /// A unit votes from [`LoadTicket::log_readable`] on, so one that waits for
     /// a load slot does not vote yet. Units with a replicated log had better
