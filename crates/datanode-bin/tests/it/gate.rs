@@ -53,7 +53,8 @@ async fn restart_slowly(nodes: &mut Nodes, kept: &[Kept], signal: Signal) {
 
     let node = nodes.cluster.node_mut(RESTARTED);
     node.set_environment(&[("DATANODE_TEST_LOAD_DELAY_MS", &LOAD.as_millis().to_string())]);
-    let settings = ["startup.load_concurrency=1", HASTY];
+    // What is moved to it later, against the preferences, is to stay there.
+    let settings = ["startup.load_concurrency=1", "raft.hand_back_rate=0", HASTY];
     node.set_arguments(settings.iter().flat_map(|setting| ["--set", *setting]));
     let ports = *node.ports();
     node.spawn().unwrap();
