@@ -140,9 +140,9 @@ const SECTIONS: &[Section] = &[
                 "Which partitions are in memory: all, with a verified leader each before the port opens\n\
                  (eager); or those that lead or are used (on-demand): others cost a few KiB and come\n\
                  up within milliseconds when asked for. All are loaded and checked before the port\n\
-                 opens either way. Where this is not set, a node that starts with 2000 partitions or\n\
-                 more takes on-demand, and says so; one with fewer is eager, for its first requests are\n\
-                 fastest. On-demand is not possible with policy strict.",
+                 opens either way. Where this line is left out, a node that starts with 2000 partitions\n\
+                 or more takes on-demand, and says so; one with fewer is eager, for its first requests\n\
+                 are fastest. On-demand is not possible with policy strict.",
             ),
             key(
                 "verify",

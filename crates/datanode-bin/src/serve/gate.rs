@@ -145,14 +145,17 @@ const MANY: usize = 2000;
 
 /// Which partitions the host keeps in memory: as it was told to, or by their number.
 pub(super) fn activation(plan: &Plan, partitions: usize) -> Activation {
-    let startup = &plan.config.startup;
     // A strict start waits for every leader.
-    let may_defer = startup.policy != config::Policy::Strict;
-    match startup.activation {
+    let may_choose = plan.may_choose_activation && !is_strict(plan);
+    match plan.config.startup.activation {
         config::Activation::OnDemand => Activation::OnDemand,
-        _ if plan.may_choose_activation && may_defer && partitions >= MANY => Activation::OnDemand,
+        config::Activation::Eager if may_choose && partitions >= MANY => Activation::OnDemand,
         config::Activation::Eager => Activation::Eager,
     }
+}
+
+fn is_strict(plan: &Plan) -> bool {
+    plan.config.startup.policy == config::Policy::Strict
 }
 
 /// Says once which of the two ways was chosen, and why, where the other one may be better.
@@ -168,6 +171,11 @@ pub(super) fn say_what_is_in_memory(plan: &Plan, partitions: usize) {
             "on-demand, for there are {MANY} partitions or more: all are loaded and checked, and \
              those that nobody uses stay out of memory; startup.activation = \"eager\" would keep \
              them there, and have a leader for each before the port opens"
+        ),
+        (Activation::Eager, _) if partitions >= MANY && is_strict(plan) => tracing::info!(
+            partitions,
+            "eager, for the policy is strict: all partitions stay in memory, and all have a verified \
+             leader before the port opens"
         ),
         (Activation::Eager, _) if partitions >= MANY => tracing::info!(
             partitions,

@@ -36,16 +36,26 @@ pub(super) struct Work<P, L, C> {
     pub(super) check: C,
 }
 
-/// Dropping it ends its tasks.
-pub(super) struct Pipeline<U: Unit, J, T, P, L, C>(Arc<Shop<U, J, T, P, L, C>>);
-
 /// What all tasks of a pipeline share.
-struct Shop<U: Unit, J, T, P, L, C> {
+pub(super) struct Pipeline<U: Unit, J, T, P, L, C> {
     core: Arc<Core<U>>,
     work: Work<P, L, C>,
     between: Mutex<Between<U, J, T>>,
-    /// `None`: it is over, nothing is begun any more.
-    tasks: Mutex<Option<JoinSet<()>>>,
+    tasks: Tasks,
+}
+
+/// Held by its tasks, too. `None`: it is over, nothing is begun any more.
+type Tasks = Arc<Mutex<Option<JoinSet<()>>>>;
+
+/// Dropping it ends the tasks, which hold what they are held by.
+struct EndTasks(Tasks);
+
+impl Drop for EndTasks {
+    fn drop(&mut self) {
+        let tasks = self.0.lock().take();
+        // Not under the lock: what they hold is dropped with them.
+        drop(tasks);
+    }
 }
 
 /// What the last job of a unit left for its next one.
@@ -80,21 +90,27 @@ where
     C: Fn(CheckTicket<U>, T) -> CF + Send + Sync + 'static,
     CF: Future<Output = Result<(), UnitFault>> + Send + 'static,
 {
-    pub(super) fn new(core: &Arc<Core<U>>, work: Work<P, L, C>, joined: HashMap<U, J>) -> Self {
-        Self(Arc::new(Shop {
+    pub(super) fn new(
+        core: &Arc<Core<U>>,
+        work: Work<P, L, C>,
+        joined: HashMap<U, J>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
             core: Arc::clone(core),
             work,
             between: Mutex::new(Between { joined, loaded: HashMap::new() }),
-            tasks: Mutex::new(Some(JoinSet::new())),
-        }))
+            tasks: Arc::new(Mutex::new(Some(JoinSet::new()))),
+        })
     }
 
-    /// Until every unit is checked or quarantined, or the start is over.
-    pub(super) async fn run(self) -> Result<(), StartError> {
-        let core = &self.0.core;
+    /// Until every unit is checked or quarantined, or the start is over. Dropping the future
+    /// ends the tasks.
+    pub(super) async fn run(self: Arc<Self>) -> Result<(), StartError> {
+        let _end = EndTasks(Arc::clone(&self.tasks));
+        let core = &self.core;
         let mut deadline = core.config.deadlines.load.map(|after| Instant::now() + after);
         loop {
-            self.0.begin(self.0.take_jobs());
+            self.begin(self.take_jobs());
             if core.with(|inner| inner.machine.is_at_barrier()) {
                 return Ok(());
             }
@@ -106,7 +122,7 @@ where
                     core.apply(Event::LoadDeadline);
                 }
                 Wake::Stop => {
-                    let tasks = self.0.tasks.lock().take();
+                    let tasks = self.tasks.lock().take();
                     if let Some(mut tasks) = tasks {
                         // A task may hold what the caller is about to close.
                         let _ = timeout(UNWIND_PATIENCE, tasks.shutdown()).await;
@@ -116,27 +132,7 @@ where
             }
         }
     }
-}
 
-impl<U: Unit, J, T, P, L, C> Drop for Pipeline<U, J, T, P, L, C> {
-    fn drop(&mut self) {
-        // The tasks hold what they are held by.
-        drop(self.0.tasks.lock().take());
-    }
-}
-
-impl<U, J, T, P, PF, L, LF, C, CF> Shop<U, J, T, P, L, C>
-where
-    U: Unit,
-    J: Send + 'static,
-    T: Send + 'static,
-    P: Fn(JoinTicket<U>) -> PF + Send + Sync + 'static,
-    PF: Future<Output = Result<J, UnitFault>> + Send + 'static,
-    L: Fn(LoadTicket<U>, J) -> LF + Send + Sync + 'static,
-    LF: Future<Output = Result<T, UnitFault>> + Send + 'static,
-    C: Fn(CheckTicket<U>, T) -> CF + Send + Sync + 'static,
-    CF: Future<Output = Result<(), UnitFault>> + Send + 'static,
-{
     /// Begins jobs in tasks of their own.
     fn begin(self: &Arc<Self>, jobs: impl IntoIterator<Item = Begun<U>>) {
         let mut jobs = jobs.into_iter().peekable();
