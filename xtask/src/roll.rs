@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// Workers of our own client; may be 0 with `--python`
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 32)]
     clients: u32,
     /// Requests a second of all workers together, due at fixed times [default: 600]
     #[arg(long)]

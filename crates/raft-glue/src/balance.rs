@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::group::{Group, View};
+use crate::pace::Pace;
 use crate::peers::{Peers, RoundEnd};
 use crate::shared::Shared;
 use crate::{PartitionHost, PeerState, TransferError, maintain, transfer};
@@ -83,7 +84,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     if shared.config.hand_back_rate == 0 {
         return;
     }
-    let mut task = Task { shared, moved: BTreeMap::new(), strayed: BTreeSet::new() };
+    let (moved, strayed) = (BTreeMap::new(), BTreeSet::new());
+    let mut task = Task { shared, moved, strayed, pace: Pace::default() };
     let mut sweep_at = Instant::now() + SWEEP_EVERY;
     loop {
         let next = task.next_look(sweep_at);
@@ -112,6 +114,7 @@ struct Task {
     moved: BTreeMap<PartitionId, Instant>,
     /// Groups that another node is to lead, as the last sweep found them.
     strayed: BTreeSet<PartitionId>,
+    pace: Pace,
 }
 
 /// A group that another node is to lead.
@@ -195,14 +198,16 @@ impl Task {
                 now_possible.push(stray);
             }
         }
-        let (shared, rounds_ref) = (&self.shared, &rounds);
+        let (shared, pace, rounds_ref) = (&self.shared, &self.pace, &rounds);
         let moved: Mutex<Vec<PartitionId>> = Mutex::default();
         paced(now_possible, shared.config.hand_back_rate)
             .for_each_concurrent(PARALLEL, |stray| {
                 let (round, moved) = (&rounds_ref[&stray.to], &moved);
                 async move {
+                    let began = Instant::now();
                     if round.hand_back(shared, &stray).await {
                         moved.lock().push(stray.group.id);
+                        pace.rest_after(began.elapsed()).await;
                     }
                 }
             })

@@ -7,16 +7,18 @@ use std::time::Duration;
 use futures::StreamExt;
 use openraft::ServerState;
 use partition_types::PartitionId;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::group::Group;
+use crate::pace::Turns;
 use crate::{PartitionHost, TransferError, protocol, transfer};
 
 /// Groups that look for a target at the same time, which no client waits for.
 const PARALLEL: usize = 64;
 /// A round takes what the one before left over.
 const ROUNDS_MAX: usize = 5;
+/// For so long a drain waits for a machine that is busy; then it goes as fast as it can.
+const RESTS_FOR: Duration = Duration::from_secs(5);
 /// Between two looks at campaigns that are not over.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -57,7 +59,9 @@ impl PartitionHost {
     pub async fn drain(&self) -> DrainOutcome {
         self.set_draining(true);
         let mut outcome = DrainOutcome { before: self.led().len(), ..DrainOutcome::default() };
-        let patience = Instant::now() + self.shared.config.election_timeout.1;
+        let began = Instant::now();
+        let (patience, rests_until) =
+            (began + self.shared.config.election_timeout.1, began + RESTS_FOR);
         for _ in 0..ROUNDS_MAX {
             self.see_winners_lead(patience).await;
             let led = self.led();
@@ -70,7 +74,7 @@ impl PartitionHost {
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
-            let turns = &Semaphore::new(turns_of(led.len()));
+            let turns = &Turns::new(turns_of(led.len()), rests_until);
             let results: Vec<_> =
                 futures::stream::iter(led)
                     .map(|group| async move {

@@ -30,6 +30,7 @@ mod sleep;
 mod succeed;
 
 mod membership;
+mod pace;
 mod partition;
 mod propose;
 mod read;

@@ -11,11 +11,11 @@ use futures::future::join_all;
 use openraft::LogIdOptionExt;
 use openraft::type_config::async_runtime::watch::WatchReceiver;
 use partition_types::NodeId;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::convert::{from_raft_membership, from_raft_node};
 use crate::group::Group;
+use crate::pace::Turns;
 use crate::protocol::{Follower, Target, Voice, choose_target, order_followers};
 use crate::{Partition, PeerState, ProposeError, TransferError};
 
@@ -58,7 +58,7 @@ impl Partition {
 /// for one of them before it does.
 pub(crate) async fn give_away(
     group: &Arc<Group>,
-    turns: Option<&Semaphore>,
+    turns: Option<&Turns>,
 ) -> Result<NodeId, TransferError> {
     let _turn = group.changing.lock().await;
     if group.followers()?.is_empty() {
@@ -157,7 +157,7 @@ impl Group {
     async fn hand_over(
         &self,
         wanted: Option<NodeId>,
-        turns: Option<&Semaphore>,
+        turns: Option<&Turns>,
     ) -> Result<NodeId, TransferError> {
         let give_up = Instant::now() + self.shared.config.election_timeout.1;
         let term = self.view().map_or(0, |view| view.term);
@@ -166,13 +166,16 @@ impl Group {
         loop {
             match self.next_target(wanted, &tried).await {
                 Some(Target::Ready(target)) => {
-                    let _turn = match turns {
-                        Some(turns) => turns.acquire().await.ok(),
+                    let turn = match turns {
+                        Some(turns) => Some(turns.next().await),
                         None => None,
                     };
                     tried.push(target);
                     self.tell(target).await?;
                     if let Some(leader) = self.await_successor(term, REISSUE_AFTER).await {
+                        if let Some(turn) = turn {
+                            turn.done().await;
+                        }
                         return Ok(leader);
                     }
                 }

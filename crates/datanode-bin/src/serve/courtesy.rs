@@ -14,8 +14,8 @@ use std::time::Duration;
 use rustix::process::{Pid, getpriority_process, setpriority_process};
 
 /// How much is yielded. A start has some twenty threads that want to run: of a core that
-/// two threads of others want too they get about a quarter.
-const YIELDED: i32 = 15;
+/// two threads of others want too they get about a seventh.
+const YIELDED: i32 = 18;
 /// How long at most: what others never leave is taken in the end.
 const LONGEST: Duration = Duration::from_secs(5);
 /// The bit of `CAP_SYS_NICE`.
