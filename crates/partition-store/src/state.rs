@@ -79,7 +79,7 @@ struct Published {
     applied: Option<LogId>,
     durable_applied: Option<LogId>,
     membership_log_id: Option<LogId>,
-    membership: Membership,
+    membership: Arc<Membership>,
     written_at_ms: u64,
     usage: Usage,
 }
@@ -140,7 +140,7 @@ impl PartitionState {
     #[must_use]
     pub fn membership(&self) -> (Option<LogId>, Membership) {
         let published = self.shared.published.read();
-        (published.membership_log_id, published.membership.clone())
+        (published.membership_log_id, Membership::clone(&published.membership))
     }
 
     /// Looks at the same without a copy. `look` must be short: applying waits for it.
@@ -332,7 +332,7 @@ impl Published {
             applied: state.applied,
             durable_applied: None,
             membership_log_id: state.membership_log_id,
-            membership: state.membership.clone(),
+            membership: Arc::clone(&state.membership),
             written_at_ms: state.latest_at_ms,
             usage: Usage {
                 extent_count: state.extent_count,

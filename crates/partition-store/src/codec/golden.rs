@@ -274,7 +274,7 @@ fn add_state(records: &mut Records) {
     let state = StateRecord {
         applied: Some(log_id(400)),
         membership_log_id: Some(log_id(2)),
-        membership: membership(),
+        membership: membership().into(),
         next_extent_id: 12,
         extent_count: 10,
         staged_count: 1,

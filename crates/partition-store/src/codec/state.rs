@@ -55,7 +55,7 @@ pub(crate) fn decode_state(record: &Bytes) -> Result<StateRecord, CodecError> {
         let mut state = StateRecord {
             applied: body.option(Reader::log_id)?,
             membership_log_id: body.option(Reader::log_id)?,
-            membership: read_membership(body)?,
+            membership: read_membership(body)?.into(),
             next_extent_id: match body.varint()? {
                 0 => return Err(CodecError::Invalid("next extent id")),
                 id => id,

@@ -37,7 +37,7 @@ impl PartitionState {
         self.long(move |shared| {
             let state = &staged.state;
             let announced = (Some(last), membership_log_id, &membership);
-            if announced != (state.applied, state.membership_log_id, &state.membership) {
+            if announced != (state.applied, state.membership_log_id, &*state.membership) {
                 return Err(invalid("the snapshot is not the one that was announced"));
             }
             install(shared, staged)

@@ -84,7 +84,7 @@ impl SnapshotSource {
         Ok(SnapshotReader {
             last,
             membership_log_id: state.membership_log_id,
-            membership: state.membership,
+            membership: Arc::unwrap_or_clone(state.membership),
             chunks,
         })
     }

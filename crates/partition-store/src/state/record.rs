@@ -1,6 +1,8 @@
 //! What a partition's state is made of, as plain values. How they look on disk
 //! is `codec/state.rs`, under which keys they stand is `keys.rs`.
 
+use std::sync::Arc;
+
 use partition_types::{Crc32c, ExtentId, ExtentInfo, LogId, Membership, RequestId};
 
 use super::window::WindowClock;
@@ -27,7 +29,8 @@ pub(crate) struct StateRecord {
     pub(crate) applied: Option<LogId>,
     /// The entry that brought `membership`.
     pub(crate) membership_log_id: Option<LogId>,
-    pub(crate) membership: Membership,
+    /// Shared with what is published of the state.
+    pub(crate) membership: Arc<Membership>,
     pub(crate) next_extent_id: u64,
     pub(crate) extent_count: u64,
     pub(crate) staged_count: u64,
@@ -51,7 +54,7 @@ impl StateRecord {
         Self {
             applied: None,
             membership_log_id: None,
-            membership: Membership::default(),
+            membership: Arc::default(),
             next_extent_id: 1,
             extent_count: 0,
             staged_count: 0,

@@ -4,6 +4,8 @@
 //! entry alone, never on how entries were cut into batches, on a clock, or on
 //! the order of a hash map.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use partition_types::{Command, Entry, ExtentId, Op, Outcome, Payload, Rejection};
 
@@ -50,7 +52,7 @@ impl<'e> Work<'e> {
             Payload::Blank => Outcome::Nothing,
             Payload::Membership(membership) => {
                 self.state.membership_log_id = Some(entry.log_id);
-                self.state.membership = membership.clone();
+                self.state.membership = Arc::new(membership.clone());
                 Outcome::Nothing
             }
             Payload::Command(command) => self.apply_command(entry, command)?,

@@ -56,7 +56,8 @@ fn state() {
         membership: Membership {
             voter_sets: vec![[node].into()],
             members: [(node, member)].into(),
-        },
+        }
+        .into(),
         next_extent_id: 130,
         extent_count: 1,
         staged_count: 2,
