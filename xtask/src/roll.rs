@@ -21,9 +21,9 @@ pub(crate) struct Args {
     /// How often every node is restarted
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// Workers of our own client; may be 0 with `--python`
-    #[arg(long, default_value_t = 32)]
-    clients: u32,
+    /// Workers of our own client; may be 0 with `--python` [default: 32]
+    #[arg(long)]
+    clients: Option<u32>,
     /// Requests a second of all workers together, due at fixed times [default: 600]
     #[arg(long)]
     rate: Option<u64>,
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ("--nodes", args.nodes.map(|nodes| nodes.to_string())),
         ("--partitions", Some(args.partitions.to_string())),
         ("--rounds", Some(args.rounds.to_string())),
-        ("--clients", Some(args.clients.to_string())),
+        ("--clients", args.clients.map(|clients| clients.to_string())),
         ("--rate", args.rate.map(|rate| rate.to_string())),
         ("--pause-ms", args.pause_ms.map(|ms| ms.to_string())),
         ("--baseline-s", Some(args.baseline_s.to_string())),
