@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use openraft::Instant as _;
 use openraft::type_config::async_runtime::watch::WatchReceiver;
 use partition_types::{LogId, NodeId, PartitionId};
 use startup_gate::CampaignRight;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use crate::body::Body;
 use crate::fence::Path;
 use crate::group::{Group, View};
+use crate::probe::lacks;
 use crate::protocol::{self, Cause, Verdict, Voice};
 use crate::{NotYet, PartitionHost, ProbeAnswer};
 
@@ -318,7 +320,23 @@ impl Group {
         let _ = tokio::time::timeout(CAMPAIGN_MAX, elected).await;
     }
 
-    /// A peer came back: if nobody leads, an election may succeed now.
+    /// Whether it matters here that a peer came back, or further up. A leader has something
+    /// to say to one that lacks entries, or was not heard of for some time. If nobody leads,
+    /// an election may succeed now.
+    pub(crate) fn is_news(&self, peer: NodeId, is_loaded: bool) -> bool {
+        let Some(body) = self.running() else { return false };
+        let metrics = body.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if !metrics.state.is_leader() {
+            return true;
+        }
+        let heard = metrics.heartbeat.as_ref().and_then(|all| *all.get(&peer.get())?);
+        let soon = self.shared.config.heartbeat_interval * 2;
+        let is_recent = heard.is_some_and(|heard| heard.elapsed() < soon);
+        is_loaded && (!is_recent || lacks(&metrics, peer))
+    }
+
+    /// See [`Group::is_news`].
     pub(crate) async fn nudge(self: Arc<Self>, peer: NodeId) {
         let Some(body) = self.running() else { return };
         let view = self.view();

@@ -18,6 +18,10 @@ use crate::{CheckFault, CreateError, HostConfig, LoadFault, Partition, Transport
 
 /// Groups stopped at the same time.
 const STOP_PARALLEL: usize = 64;
+/// Groups that talk to a peer that is back at a time, and the pause after them: all at once
+/// are a fifth of a second of work that clients would wait for.
+const NUDGES: usize = 16;
+const NUDGE_PAUSE: Duration = Duration::from_millis(10);
 
 /// Owns the groups of this node. Cheap to clone; all clones are one host.
 #[derive(Clone)]
@@ -334,15 +338,28 @@ impl PartitionHost {
         assert!(first, "a host has one listener");
     }
 
-    /// A peer said hello: what this node leads with it talks to it at once.
-    pub fn peer_is_back(&self, node_id: NodeId) {
+    /// A peer is connected again, or came a step further on its way up: what this node leads
+    /// with it talks to it soon, if there is something to say. One whose groups are not
+    /// loaded would refuse. Returns how many groups it matters to.
+    pub fn peer_is_back(&self, node_id: NodeId, is_loaded: bool) -> usize {
         self.shared.offer_again(node_id);
-        for group in self.shared.shared_with(node_id) {
-            // What sleeps is offered to the peer as it is, and wakes where it refuses.
-            if group.running().is_some() && !group.leads_asleep() {
-                self.shared.tasks.spawn(group.nudge(node_id));
+        let mut groups = self.shared.shared_with(node_id);
+        // What sleeps is offered to the peer as it is, and wakes where it refuses.
+        groups.retain(|group| !group.leads_asleep() && group.is_news(node_id, is_loaded));
+        let (shared, count) = (Arc::clone(&self.shared), groups.len());
+        self.shared.tasks.spawn(async move {
+            for some in groups.chunks(NUDGES) {
+                // Some were asked by the peer meanwhile.
+                for group in some.iter().filter(|group| group.is_news(node_id, is_loaded)) {
+                    shared.tasks.spawn(Arc::clone(group).nudge(node_id));
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(NUDGE_PAUSE) => {}
+                    () = shared.cancel.cancelled() => return,
+                }
             }
-        }
+        });
+        count
     }
 
     /// Whether the client port is open. From the first time on, groups with the

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use futures::stream::{self, StreamExt};
+use openraft::metrics::RaftMetrics;
 use openraft::type_config::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use partition_types::{Incarnation, LogId, Member, NodeId, PartitionId};
@@ -17,12 +19,16 @@ use tokio::sync::oneshot;
 use crate::group::Group;
 use crate::protocol::{Roll, Voice};
 use crate::shared::Shared;
+use crate::types::TypeConfig;
 use crate::{PartitionHost, RaftReply, TransportError};
 
 /// Questions that come within this time travel together.
 const GATHER: Duration = Duration::from_millis(1);
 /// Questions in one call.
 const PROBES_MAX: usize = 1024;
+/// Questions of one call that are answered at a time. Each of a group that is led here is a
+/// question to its quorum, and clients' requests wait behind what was begun before them.
+const ANSWERS: usize = 32;
 /// A leader that cannot get its quorum's word in this time is answered for as
 /// if it did not lead: the others in the call must not wait for it.
 const ANSWER_WAIT: Duration = Duration::from_millis(300);
@@ -75,6 +81,12 @@ impl ProbeAnswer {
     }
 }
 
+/// As leader: whether a member does not have all that this replica has.
+pub(crate) fn lacks(metrics: &RaftMetrics<TypeConfig>, member: NodeId) -> bool {
+    let matched = metrics.replication.as_ref().and_then(|all| all.get(&member.get()));
+    matched.is_some_and(|matched| matched.map(|id| id.index) < metrics.last_log_index)
+}
+
 /// Questions that wait to be sent, by whom they are for.
 #[derive(Default)]
 pub(crate) struct Prober {
@@ -87,7 +99,7 @@ struct Asked {
 }
 
 impl PartitionHost {
-    /// Answers the questions of a peer in one of its lives, all at once; groups that
+    /// Answers the questions of a peer in one of its lives, a few at a time; groups that
     /// are not here are left out.
     ///
     /// # Cancel safety
@@ -99,10 +111,10 @@ impl PartitionHost {
         partition_ids: Vec<PartitionId>,
     ) -> Vec<LeaderProbe> {
         let groups = partition_ids.into_iter().filter_map(|id| self.shared.group(id));
-        join_all(groups.map(|group| async move {
+        let answers = groups.map(|group| async move {
             LeaderProbe { partition_id: group.id, answer: group.answer_probe(from, life).await }
-        }))
-        .await
+        });
+        stream::iter(answers).buffer_unordered(ANSWERS).collect().await
     }
 }
 
@@ -130,13 +142,8 @@ impl Group {
     /// As leader: sends a member what it lacks now, however long its node was away.
     async fn bring_up_to_date(&self, member: NodeId) {
         let Some(body) = self.running() else { return };
-        let lacks = {
-            let metrics = body.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let matched = metrics.replication.as_ref().and_then(|all| all.get(&member.get()));
-            matched.is_some_and(|matched| matched.map(|id| id.index) < metrics.last_log_index)
-        };
-        if lacks {
+        let lacks_some = lacks(&body.raft.metrics().borrow_watched(), member);
+        if lacks_some {
             // A group that is stopped brings nobody anything.
             let _ = body.raft.trigger().reset_backoff([member.get()]).await;
         }

@@ -248,7 +248,7 @@ async fn listen_to_peers(inbox: Inbox, inbound: Inbound, link: Link, heard: peer
     while let Some((parcel, address)) = inbox.receive().await {
         match parcel {
             Parcel::Answer { id, answer } => link.answered(id, answer),
-            Parcel::Hello { from, life, state } => heard.hear(&inbound.host, from, life, state),
+            Parcel::Hello { from, life, stage } => heard.hear(&inbound.host, from, life, stage),
             Parcel::Call { from, id, meant, call } => {
                 let (inbound, port) = (inbound.clone(), inbox.port.clone());
                 tokio::spawn(async move {

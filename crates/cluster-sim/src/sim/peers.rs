@@ -20,24 +20,24 @@ pub(crate) struct Heard(Arc<Mutex<BTreeMap<NodeId, Peer>>>);
 
 struct Peer {
     life: u32,
-    state: PeerState,
+    stage: Stage,
     at: Instant,
     is_gone: bool,
 }
 
 impl Heard {
     /// A peer said how it is.
-    pub(crate) fn hear(&self, host: &PartitionHost, from: NodeId, life: u32, state: PeerState) {
+    pub(crate) fn hear(&self, host: &PartitionHost, from: NodeId, life: u32, stage: Stage) {
         let at = Instant::now();
-        let before = self.0.lock().get(&from).map(|peer| (peer.life, peer.state, peer.is_gone));
+        let before = self.0.lock().get(&from).map(|peer| (peer.life, peer.stage, peer.is_gone));
         if before.is_some_and(|(known, _, gone)| life < known || (life == known && gone)) {
             // A late word of a dead life.
             return;
         }
-        self.0.lock().insert(from, Peer { life, state, at, is_gone: false });
-        let has_climbed = before.is_none_or(|(known, was, _)| known != life || was != state);
-        if has_climbed && state != PeerState::Draining {
-            host.peer_is_back(from);
+        self.0.lock().insert(from, Peer { life, stage, at, is_gone: false });
+        let has_climbed = before.is_none_or(|(known, was, _)| known != life || was != stage);
+        if has_climbed && stage <= Stage::Serving {
+            host.peer_is_back(from, stage > Stage::Load);
         }
     }
 
@@ -45,7 +45,11 @@ impl Heard {
     fn states(&self, silent: Duration) -> Vec<(NodeId, PeerState)> {
         let state = |peer: &Peer| match peer.is_gone || peer.at.elapsed() > silent {
             true => PeerState::Away,
-            false => peer.state,
+            false => match peer.stage {
+                Stage::Serving => PeerState::Serving,
+                Stage::Draining => PeerState::Draining,
+                _ => PeerState::Starting,
+            },
         };
         self.0.lock().iter().map(|(id, peer)| (*id, state(peer))).collect()
     }
@@ -71,22 +75,18 @@ pub(crate) async fn greet(node: Node, port: Port, heard: Heard) {
     let peers: Vec<NodeId> = node.world.nodes.iter().copied().filter(|id| *id != node.id).collect();
     let pace = node.world.pace;
     let mut greet_at = Instant::now();
-    let mut last = PeerState::Away;
+    let mut last = None;
     loop {
         for id in heard.gone(&node) {
             node.host.peer_is_gone(id);
         }
         node.host.set_peers(heard.states(pace.silent));
-        let state = match node.gate.stage() {
-            Stage::Serving => PeerState::Serving,
-            Stage::Draining => PeerState::Draining,
-            _ => PeerState::Starting,
-        };
-        if Instant::now() >= greet_at || state != last {
+        let stage = node.gate.stage();
+        if Instant::now() >= greet_at || last != Some(stage) {
             greet_at = Instant::now() + pace.greet_every;
-            last = state;
+            last = Some(stage);
             for peer in &peers {
-                let hello = Parcel::Hello { from: node.id, life: node.life, state };
+                let hello = Parcel::Hello { from: node.id, life: node.life, stage };
                 port.send(*peer, PEER_PORT, hello).await;
             }
         }

@@ -12,9 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use partition_types::{Command, ExtentId, Incarnation, NodeId, Outcome, PartitionId, Vote};
 use raft_glue::{
-    LeaderProbe, PeerState, RaftReply, RaftRequest, SleepCall, SleepReply, SnapshotHeader,
-    TransportError,
+    LeaderProbe, RaftReply, RaftRequest, SleepCall, SleepReply, SnapshotHeader, TransportError,
 };
+use startup_gate::Stage;
 use turmoil::net::UdpSocket;
 
 use super::chance::Chance;
@@ -33,7 +33,7 @@ pub(crate) enum Parcel {
     /// The answer to a call.
     Answer { id: u64, answer: Answer },
     /// A node says how it is.
-    Hello { from: NodeId, life: u32, state: PeerState },
+    Hello { from: NodeId, life: u32, stage: Stage },
     /// A client asks a node.
     Ask { id: u64, ask: Ask },
     /// The answer to a client.

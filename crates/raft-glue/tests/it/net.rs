@@ -42,7 +42,9 @@ impl Net {
             hosts.insert(id, (incarnation, host));
             hosts.iter().filter(|(other, _)| **other != id).map(|(_, (_, h))| h.clone()).collect()
         };
-        others.iter().for_each(|other| other.peer_is_back(id));
+        for other in others {
+            other.peer_is_back(id, true);
+        }
     }
 
     pub(crate) fn disconnect(&self, id: NodeId) {
@@ -76,7 +78,9 @@ impl Net {
         // The connections come back, and both ends see it.
         let hosts: Vec<_> = self.hosts.lock().iter().map(|(id, (_, h))| (*id, h.clone())).collect();
         for (_, host) in &hosts {
-            hosts.iter().for_each(|(other, _)| host.peer_is_back(*other));
+            for (other, _) in &hosts {
+                host.peer_is_back(*other, true);
+            }
         }
     }
 

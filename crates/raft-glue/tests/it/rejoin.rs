@@ -79,6 +79,36 @@ async fn a_replica_votes_and_appends_while_it_loads() {
     assert_eq!(read(&cluster.replica(3, id), extent).await, b"with the one that loads");
 }
 
+/// A peer says at each stage how far it is. With a thousand groups what all of them said
+/// then was what clients of a rolling restart waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_comes_up_is_told_what_it_was_not_told_yet() {
+    let cluster = Cluster::start(3).await;
+    let mut ids = Vec::new();
+    for id in 1..=8 {
+        ids.push(cluster.create(id, &[1, 2, 3]).await);
+    }
+    for id in &ids {
+        cluster.await_leader(*id, &[1]).await;
+    }
+    let say = |is_loaded| cluster.node(1).host.peer_is_back(node(3), is_loaded);
+    let in_contact = || async { (say(true) == 0).then_some(()) };
+    eventually("all of them to be in contact", in_contact).await;
+
+    cluster.net.isolate(node(3));
+    eventually("none of them", || async { (say(true) == ids.len()).then_some(()) }).await;
+    assert_eq!(say(false), 0, "a peer that loads would refuse");
+    cluster.net.heal_unseen();
+    say(true);
+    eventually("all of them to be in contact again", in_contact).await;
+
+    cluster.net.starve(node(3));
+    write(&cluster, ids[5], b"it lacks this").await;
+    assert_eq!((say(true), say(false)), (1, 0));
+    cluster.net.feed(node(3));
+    eventually("it to have that too", in_contact).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_committed_during_a_load_is_applied_by_its_end() {
     let mut cluster = Cluster::start(3).await;

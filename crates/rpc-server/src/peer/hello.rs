@@ -109,19 +109,12 @@ pub(super) async fn say(
 pub(super) struct Heard {
     /// Who said it.
     pub(super) from: NodeId,
-    /// Whether that node came a step further on its way up: messages that it
-    /// could not take before should be sent again now.
-    pub(super) has_climbed: bool,
     pub(super) answer: v1::HelloResponse,
 }
 
 /// Takes in a `Hello` and answers it.
 pub(super) fn answer(book: &PeerBook, request: v1::HelloRequest) -> Result<Heard, Failure> {
     identity::same_cluster(book, &request.cluster_id)?;
-    let stage = request.node.as_ref().map_or(0, |node| node.stage);
-    let before = request.node.as_ref().and_then(|node| book.node(NodeId::new(node.node_id).ok()?));
-    let has_climbed =
-        stage != before.map_or(0, |node| node.stage) && stage <= i32::from(v1::Stage::Serving);
     let from = book.meet(request.node.unwrap_or_default(), Source::FirstHand)?;
     take_in(book, from, request.nodes, request.routes, &request.removed_partition_ids);
     let news = book.route_table().news_since(request.known_routes_version);
@@ -134,7 +127,7 @@ pub(super) fn answer(book: &PeerBook, request: v1::HelloRequest) -> Result<Heard
         removed_partition_ids: news.removed,
         nodes_version,
     };
-    Ok(Heard { from, has_climbed, answer })
+    Ok(Heard { from, answer })
 }
 
 fn take_in(

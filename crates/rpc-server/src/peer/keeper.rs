@@ -3,6 +3,7 @@
 //! and go and how all of them are, and the book which old lives of nodes no
 //! group counts on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use datanode_proto::v1;
@@ -119,30 +120,34 @@ fn meet_members(context: &NodeContext, partition: &Partition) {
     }
 }
 
-/// Tells who serves, who drains and who is away.
+/// Tells who serves, who drains and who is away; and who came a step further on its way
+/// up, which may take now what it could not before.
 async fn keep_peers(context: &NodeContext) {
     let Some(host) = context.host() else { return };
+    let mut last: BTreeMap<NodeId, v1::Stage> = BTreeMap::new();
     let mut nodes = context.peers().subscribe_nodes();
     let mut stages = context.gate().subscribe();
     loop {
         let connected = context.peers().connected();
-        let known = context.peers().nodes().into_iter().filter_map(|node| {
-            let node_id = NodeId::new(node.node_id).ok()?;
-            let state = match node.stage() {
-                _ if !connected.contains(&node_id) => PeerState::Away,
-                v1::Stage::Serving => PeerState::Serving,
-                v1::Stage::Draining => PeerState::Draining,
-                _ => PeerState::Starting,
-            };
-            Some((node_id, state))
-        });
-        let known: Vec<(NodeId, PeerState)> = known.collect();
+        let known = context.peers().nodes().into_iter();
+        let known = known.filter_map(|node| Some((NodeId::new(node.node_id).ok()?, node.stage())));
+        let (here, away): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            known.partition(|(node_id, _)| connected.contains(node_id));
+        let away = away.into_keys().map(|node_id| (node_id, PeerState::Away));
+        let states = here.iter().map(|(node_id, stage)| (*node_id, state_at(*stage)));
+        let known: Vec<(NodeId, PeerState)> = states.chain(away).collect();
         let promise = context.stop_promise();
         promise.hear(context.node_id(), context.gate().is_open());
         for (node_id, state) in &known {
             promise.hear(*node_id, *state == PeerState::Serving);
         }
         host.set_peers(known);
+        for (node_id, stage) in &here {
+            if last.get(node_id) != Some(stage) && *stage <= v1::Stage::Serving {
+                host.peer_is_back(*node_id, is_loaded_at(*stage));
+            }
+        }
+        last = here;
         tokio::select! {
             () = tokio::time::sleep(REVIEW_PEERS) => {}
             Ok(()) = nodes.changed() => {}
@@ -155,7 +160,10 @@ async fn tell_groups(context: &NodeContext, mut seen: mpsc::UnboundedReceiver<Si
     while let Some(sighting) = seen.recv().await {
         let Some(host) = context.host() else { continue };
         match sighting {
-            Sighting::Back(node_id) => host.peer_is_back(node_id),
+            Sighting::Back(node_id) => {
+                let node = context.peers().node(node_id);
+                host.peer_is_back(node_id, node.is_some_and(|node| is_loaded_at(node.stage())));
+            }
             Sighting::Gone(node_id) => host.peer_is_gone(node_id),
         }
     }
@@ -193,6 +201,20 @@ fn is_counted_on(host: &PartitionHost, node_id: NodeId, life: Incarnation) -> bo
         let members = partition.status().membership.members;
         members.get(&node_id).is_some_and(|member| member.incarnation == life)
     })
+}
+
+/// Whether the groups of a node take messages at this stage.
+fn is_loaded_at(stage: v1::Stage) -> bool {
+    !matches!(stage, v1::Stage::Unspecified | v1::Stage::Load | v1::Stage::Stopped)
+}
+
+/// How a peer is that is connected.
+fn state_at(stage: v1::Stage) -> PeerState {
+    match stage {
+        v1::Stage::Serving => PeerState::Serving,
+        v1::Stage::Draining => PeerState::Draining,
+        _ => PeerState::Starting,
+    }
 }
 
 /// The stage in the words of the wire.

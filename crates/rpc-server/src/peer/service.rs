@@ -54,11 +54,6 @@ impl PeerService for Service {
         if is_back {
             self.links.is_here(heard.from);
         }
-        if (is_back || heard.has_climbed)
-            && let Some(host) = self.context.host()
-        {
-            host.peer_is_back(heard.from);
-        }
         Ok(Response::new(heard.answer))
     }
 
