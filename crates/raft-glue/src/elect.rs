@@ -328,7 +328,7 @@ impl Group {
         let metrics = body.raft.metrics();
         let metrics = metrics.borrow_watched();
         if !metrics.state.is_leader() {
-            return true;
+            return self.may_campaign_now();
         }
         let heard = metrics.heartbeat.as_ref().and_then(|all| *all.get(&peer.get())?);
         let soon = self.shared.config.heartbeat_interval * 2;
@@ -348,11 +348,15 @@ impl Group {
             }
             return;
         }
-        let serving = self.shared.leads.is_serving();
-        let knows_leader = self.leader().is_some();
-        if protocol::may_campaign_on_return(self.fence.state(), serving, knows_leader) {
+        if self.may_campaign_now() {
             self.campaign_when_due().await;
         }
+    }
+
+    fn may_campaign_now(&self) -> bool {
+        let serving = self.shared.leads.is_serving();
+        let knows_leader = self.leader().is_some();
+        protocol::may_campaign_on_return(self.fence.state(), serving, knows_leader)
     }
 }
 
