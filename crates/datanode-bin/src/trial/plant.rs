@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use datanode_client::{Client, Consistency};
+use futures::StreamExt;
 use futures::future::join_all;
 
 use super::addresses::{Addresses, client_of};
@@ -12,7 +13,9 @@ use super::load;
 use super::record::Recorder;
 
 /// So often a replica that is behind is looked for.
-const TRIES_MAX: usize = 1_000;
+const TRIES_MAX: usize = 4_000;
+/// At the same time.
+const TRIES: usize = 16;
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -56,7 +59,8 @@ impl Plant {
 }
 
 /// Writes, and asks each replica for what it has at once, until one is found
-/// to be behind: which it is for the time a commit takes to get to it.
+/// to be behind: which it is for the time a commit takes to get to it. Many at a time, for
+/// that is longer where much is written.
 async fn read_behind(
     client: &Client,
     nodes: &Addresses,
@@ -65,18 +69,26 @@ async fn read_behind(
 ) -> anyhow::Result<()> {
     let replicas: Vec<_> = nodes.as_slice().iter().map(|node| client_of(node)).collect();
     let registers = ledger.registers().iter().cycle();
-    for register in registers.take(TRIES_MAX) {
+    let tries = registers.take(TRIES_MAX).map(|register| async {
         let Place { partition_id, extent_id } = register.place;
-        let Some((version, block)) = register.next() else { continue };
+        // Another try writes it just now.
+        let Some((version, block)) = register.next() else { return anyhow::Ok(None) };
         client.write(partition_id, extent_id, 0, block).await?;
         register.acknowledged(version);
         let object = Object::Register(Arc::clone(register));
         let reads = replicas.iter().map(|replica| load::read(replica, &object, Consistency::Stale));
         for read in join_all(reads).await {
             if let Err(broken) = read? {
-                recorder.broken(broken);
-                return Ok(());
+                return Ok(Some(broken));
             }
+        }
+        Ok(None)
+    });
+    let mut tries = futures::stream::iter(tries).buffer_unordered(TRIES);
+    while let Some(found) = tries.next().await {
+        if let Some(broken) = found? {
+            recorder.broken(broken);
+            return Ok(());
         }
     }
     Err(anyhow::anyhow!("no replica was behind in {TRIES_MAX} writes"))
