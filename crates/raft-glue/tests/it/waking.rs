@@ -14,7 +14,7 @@ const SLEEPERS: u64 = 250;
 const MADE_AT_ONCE: usize = 16;
 const IDLE: Duration = Duration::from_millis(300);
 /// Nobody is elected only because the machine is busy.
-const PATIENT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(15));
+const PATIENT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(120));
 /// The busy group's slowest write. It takes milliseconds; one that waits for all
 /// wakes in turn, each with its quorum and its disk, would take longer than this.
 const SLOWEST: Duration = Duration::from_secs(5);
