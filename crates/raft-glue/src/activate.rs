@@ -308,8 +308,7 @@ impl Group {
             {
                 replay.run(|| ()).await.map_err(|error| LoadFault::of_io(self.id, &error))?;
             }
-            // Answered behind its first report: nobody sees a Raft that knows nothing.
-            body.raft.is_initialized().await.map_err(|error| failed(error.to_string()))
+            body.first_report().await.map_err(failed)
         };
         if let Err(fault) = ready.await {
             let _ = body.raft.shutdown().await;

@@ -42,6 +42,16 @@ impl Body {
         }
     }
 
+    /// Waits until a Raft that was made shows what it has on disk: before its first report
+    /// it says that its term is 0.
+    ///
+    /// # Errors
+    /// Why it ended.
+    pub(crate) async fn first_report(&self) -> Result<(), String> {
+        // Its core answers this behind that report.
+        self.raft.is_initialized().await.map(drop).map_err(|error| error.to_string())
+    }
+
     pub(crate) fn members(&self) -> (Option<LogId>, Membership) {
         let server = self.raft.server_metrics();
         let config = Arc::clone(&server.borrow_watched().membership_config);

@@ -211,11 +211,11 @@ impl Group {
         if self.is_unloaded() && self.load_unloaded(&moved).await? {
             return Ok(());
         }
-        let replay = self.running().and_then(|body| body.replay.upgrade());
-        let Some(replay) = replay else {
-            return Err(LoadFault::Failed { id, what: "is stopped".into() });
-        };
-        replay.run(moved).await.map_err(|error| LoadFault::of_io(id, &error))
+        let failed = |what: String| LoadFault::Failed { id, what };
+        let running = self.running().and_then(|body| Some((body.replay.upgrade()?, body)));
+        let Some((replay, body)) = running else { return Err(failed("is stopped".into())) };
+        replay.run(moved).await.map_err(|error| LoadFault::of_io(id, &error))?;
+        body.first_report().await.map_err(failed)
     }
 
     /// What is stored of it, unless the replica is bad or stopped; in memory or not.

@@ -24,6 +24,11 @@ use crate::net::Net;
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(100);
 pub(crate) const ELECTION: (Duration, Duration) =
     (Duration::from_millis(600), Duration::from_millis(1200));
+/// Election timeouts longer than anything that a test waits for in a live group, so that nobody
+/// is elected only because the machine is busy; and short enough that a group whose first
+/// election was lost, votes waiting for a tenth of a second, has a leader by its timer before
+/// a test gives up.
+pub(crate) const PATIENT: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(16));
 
 pub(crate) fn node(id: u64) -> NodeId {
     NodeId::new(id).unwrap()
@@ -269,6 +274,21 @@ impl Cluster {
         assert!(first.initialize(id, self.members(members)).await.unwrap());
         self.await_leader(id, members).await;
         id
+    }
+
+    /// Makes a partition on nodes 1 to 3 that `leader` leads: where votes were late, another
+    /// one may have been elected first.
+    pub(crate) async fn create_led_by(&self, leader: u64, id: u64) -> PartitionId {
+        let all = [1, 2, 3];
+        let id = self.create(id, &all).await;
+        eventually("the leadership to be where it is wanted", || async {
+            let leads = self.await_leader(id, &all).await;
+            if leads != leader {
+                let _ = self.replica(leads, id).transfer_leader(node(leader)).await;
+            }
+            (leads == leader).then_some(id)
+        })
+        .await
     }
 
     /// Waits until all of `among` name the same leader, by live knowledge.

@@ -1,12 +1,11 @@
 //! Handing leaderships over, one or all of a node.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use raft_glue::{PeerState, TransferError};
 
-use crate::cluster::{Cluster, ELECTION, node, put, write};
+use crate::cluster::{Cluster, ELECTION, PATIENT, node, put, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn goes_where_it_was_told() {
@@ -57,10 +56,10 @@ async fn refuses_what_cannot_be() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_that_nobody_takes_anything_of_ends_soon() {
     const GROUPS: usize = 256;
-    let cluster = Cluster::start(3).await;
+    let cluster = Cluster::start_with(3, PATIENT).await;
     let ids: Vec<u64> = (1..=GROUPS as u64).collect();
     for some in ids.chunks(32) {
-        join_all(some.iter().map(|id| cluster.create(*id, &[1, 2, 3]))).await;
+        join_all(some.iter().map(|id| cluster.create_led_by(1, *id))).await;
     }
     for on in [2, 3] {
         assert_eq!(cluster.node(on).host.drain().await.before, 0);
@@ -76,11 +75,10 @@ async fn a_drain_that_nobody_takes_anything_of_ends_soon() {
     let peers = [2, 3].map(|peer| (node(peer), PeerState::Draining));
     cluster.node(1).host.set_peers(peers);
     [2, 3].iter().for_each(|peer| cluster.net.isolate(node(*peer)));
-    let probes = || cluster.net.probes.load(Ordering::Relaxed);
-    let before = probes();
+    let before = cluster.net.probes_of(node(1));
     let outcome = cluster.node(1).host.drain().await;
     assert_eq!((outcome.alone.len(), outcome.after), (GROUPS, 0), "{outcome:?}");
-    assert_eq!(probes(), before);
+    assert_eq!(cluster.net.probes_of(node(1)), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

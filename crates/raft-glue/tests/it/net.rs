@@ -23,17 +23,26 @@ pub(crate) struct Net {
     cut: Mutex<HashSet<(NodeId, NodeId)>>,
     starved: Mutex<HashSet<NodeId>>,
     pub(crate) snapshots: AtomicU64,
+    /// By a node in its present life: a former one may still be asking when the next has begun.
+    sent: Mutex<HashMap<NodeId, Arc<Sent>>>,
+}
+
+/// What left a node.
+#[derive(Default)]
+struct Sent {
+    /// Raft messages.
+    messages: AtomicU64,
+    /// Votes and pre-votes.
+    votes: AtomicU64,
     /// Calls that ask for leaders.
-    pub(crate) probes: AtomicU64,
-    /// Raft messages that left a node.
-    messages: Mutex<HashMap<NodeId, u64>>,
-    /// Votes and pre-votes that left a node.
-    votes: Mutex<HashMap<NodeId, u64>>,
+    probes: AtomicU64,
 }
 
 impl Net {
     pub(crate) fn wire(self: &Arc<Self>, from: NodeId) -> Arc<dyn Transport> {
-        Arc::new(Wire { net: Arc::clone(self), from })
+        let sent = Arc::default();
+        self.sent.lock().insert(from, Arc::clone(&sent));
+        Arc::new(Wire { net: Arc::clone(self), from, sent })
     }
 
     pub(crate) fn connect(&self, id: NodeId, incarnation: Incarnation, host: PartitionHost) {
@@ -84,13 +93,23 @@ impl Net {
         }
     }
 
-    /// Raft messages that left a node, and not the beats of sleeping groups.
+    /// Raft messages that left a node since it was started, and not the beats of sleeping groups.
     pub(crate) fn messages_of(&self, id: NodeId) -> u64 {
-        self.messages.lock().get(&id).copied().unwrap_or(0)
+        self.sent_by(id, |sent| &sent.messages)
     }
 
+    /// Votes and pre-votes, likewise.
     pub(crate) fn votes_of(&self, id: NodeId) -> u64 {
-        self.votes.lock().get(&id).copied().unwrap_or(0)
+        self.sent_by(id, |sent| &sent.votes)
+    }
+
+    /// Calls that ask for leaders, likewise.
+    pub(crate) fn probes_of(&self, id: NodeId) -> u64 {
+        self.sent_by(id, |sent| &sent.probes)
+    }
+
+    fn sent_by(&self, id: NodeId, kind: impl Fn(&Sent) -> &AtomicU64) -> u64 {
+        self.sent.lock().get(&id).map_or(0, |sent| kind(sent).load(Ordering::Relaxed))
     }
 
     fn route(
@@ -116,6 +135,7 @@ impl Net {
 struct Wire {
     net: Arc<Net>,
     from: NodeId,
+    sent: Arc<Sent>,
 }
 
 impl Transport for Wire {
@@ -127,9 +147,9 @@ impl Transport for Wire {
         request: RaftRequest,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<RaftReply, TransportError>> {
-        *self.net.messages.lock().entry(self.from).or_default() += 1;
+        self.sent.messages.fetch_add(1, Ordering::Relaxed);
         if matches!(request, RaftRequest::Vote { .. } | RaftRequest::PreVote { .. }) {
-            *self.net.votes.lock().entry(self.from).or_default() += 1;
+            self.sent.votes.fetch_add(1, Ordering::Relaxed);
         }
         let has_entries =
             matches!(&request, RaftRequest::Append { entries, .. } if !entries.is_empty());
@@ -165,7 +185,7 @@ impl Transport for Wire {
         partition_ids: Vec<PartitionId>,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Vec<LeaderProbe>, TransportError>> {
-        self.net.probes.fetch_add(1, Ordering::Relaxed);
+        self.sent.probes.fetch_add(1, Ordering::Relaxed);
         let host = self.net.route(self.from, to, member);
         let (net, from, member) = (Arc::clone(&self.net), self.from, member.clone());
         async move {

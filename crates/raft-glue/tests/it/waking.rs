@@ -6,15 +6,13 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::future::join_all;
 
-use crate::cluster::{Cluster, eventually, put_once};
+use crate::cluster::{Cluster, PATIENT, eventually, put_once};
 
 /// How many sleep, with three replicas each on three nodes of one process.
 const SLEEPERS: u64 = 250;
 /// Groups that are made at the same time.
 const MADE_AT_ONCE: usize = 16;
 const IDLE: Duration = Duration::from_millis(300);
-/// Nobody is elected only because the machine is busy.
-const PATIENT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(120));
 /// The busy group's slowest write. It takes milliseconds; one that waits for all
 /// wakes in turn, each with its quorum and its disk, would take longer than this.
 const SLOWEST: Duration = Duration::from_secs(5);
