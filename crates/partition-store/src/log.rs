@@ -66,7 +66,7 @@ impl PartitionLog {
         self.inner.bounds()
     }
 
-    /// The vote that was saved last, and is durable.
+    /// The vote that was saved last, and is durable but for its `committed`.
     #[must_use]
     pub fn vote(&self) -> Option<Vote> {
         self.inner.vote()
@@ -80,18 +80,25 @@ impl PartitionLog {
 
     /// Saves a vote; it is durable on return, and so is every append before it.
     ///
+    /// Only that it is `committed` is not, where it was saved for the same node and term
+    /// before: that goes to disk with the next write. What a replica promised others is the
+    /// same either way, and no other vote stands between the two.
+    ///
     /// # Errors
     /// When the disk fails; whether the vote is saved is unknown then.
     ///
     /// # Cancel safety
     /// A call that was dropped still saves the vote.
     pub async fn save_vote(&self, vote: Vote) -> io::Result<()> {
+        if self.inner.confirm(vote, &self.writer)? {
+            return Ok(());
+        }
         let (send, receive) = oneshot::channel();
         let done = Done::new(move |result| {
             // Who asked may be gone.
             let _ = send.send(result);
         });
-        let op = Op::Vote { log: Arc::clone(&self.inner), vote, done };
+        let op = Op::Vote { log: Arc::clone(&self.inner), vote, done: Some(done) };
         if let Err(refused) = self.writer.push(op) {
             drop(refused);
         }

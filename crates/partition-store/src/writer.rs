@@ -41,6 +41,8 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// A mark is set when the last one is so old, or when there was nothing to do
 /// for so long.
 const MARK_INTERVAL: Duration = Duration::from_secs(1);
+/// A write that takes longer is worth a line: everybody waited for it.
+const SLOW_WRITE: Duration = Duration::from_millis(500);
 
 /// The queue of a disk's logs, and the thread that empties it.
 pub(crate) struct LogWriter {
@@ -235,7 +237,14 @@ impl Writing {
         if group.is_manifest_changed || self.marked_at.elapsed() >= MARK_INTERVAL {
             self.mark()?;
         }
-        self.metrics.wrote(group.batch.len_bytes(), durability, begun.elapsed());
+        let took = begun.elapsed();
+        if took > SLOW_WRITE {
+            let (operations, bytes) = (group.operations, group.batch.len_bytes());
+            let thread = thread::current();
+            let writer = thread.name().unwrap_or_default();
+            tracing::warn!(writer, ?took, operations, bytes, "slow write of the log");
+        }
+        self.metrics.wrote(group.batch.len_bytes(), durability, took);
         let add = |counter: &AtomicU64, count: usize| {
             counter.fetch_add(count as u64, Ordering::Relaxed);
         };
@@ -278,6 +287,7 @@ impl Writing {
                 done.call(result);
             }
             Op::Vote { log, vote, done } => {
+                let Some(done) = done else { return };
                 if is_written {
                     log.voted(vote);
                 }

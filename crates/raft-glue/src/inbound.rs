@@ -231,10 +231,11 @@ impl Group {
 
     /// Takes the word of who leads.
     pub(crate) fn note_leader(&self, from: NodeId, term: u64, committed: Option<LogId>) {
-        self.leader_gone.store(false, Ordering::Release);
         if self.contact.heard(from, term, committed) {
             let _ = self.shared.routes.send(self.id);
         }
+        // In this order: whoever takes the leader for gone looks whether he was heard of.
+        self.leader_gone.store(false, Ordering::Release);
         self.me().is_led();
     }
 

@@ -160,9 +160,10 @@ impl Group {
         }
     }
 
-    /// Whether the time of the search is not up.
+    /// Whether nobody was heard of, and the time of the search is not up.
     fn searches(&self) -> bool {
         !self.is_over()
+            && self.leader().is_none()
             && self.succession.lock().is_some_and(|search| Instant::now() < search.give_up)
     }
 
@@ -182,6 +183,11 @@ impl Group {
         self.campaign.lock().voted_at = Some(Instant::now());
         if before.is_some_and(View::leads) && !self.shared.is_draining() {
             self.leader_gone.store(true, Ordering::Release);
+            // This comes later than the vote: the winner may be known by now.
+            if self.leader().is_some() {
+                self.leader_gone.store(false, Ordering::Release);
+                return;
+            }
             let group = Arc::clone(self);
             self.shared.tasks.spawn(async move {
                 group.succeed(None, group.shared.config.election_timeout.0).await;
@@ -189,10 +195,11 @@ impl Group {
         }
     }
 
-    /// Whether somebody other than `asker` is about to win, as far as this replica
-    /// knows: it gave its vote not long ago, and not to one who is gone.
+    /// Whether somebody other than `asker` is about to win, or won and is about to be
+    /// heard of, as far as this replica knows: it gave its vote not long ago, and not to one
+    /// who is gone.
     pub(crate) fn awaits_winner(&self, asker: Option<NodeId>) -> bool {
-        let Some(view) = self.view().filter(|view| !view.committed) else { return false };
+        let Some(view) = self.view().filter(|view| !view.leads()) else { return false };
         let gone = self.succession.lock().and_then(|search| search.gone);
         let awaited = view.voted_for.filter(|node| Some(*node) != asker && Some(*node) != gone);
         let patience = self.shared.config.heartbeat_interval;

@@ -140,8 +140,16 @@ impl Group {
     async fn next_target(&self, wanted: Option<NodeId>, tried: &[NodeId]) -> Option<Target> {
         let mut followers = self.followers().ok()?;
         order_followers(&mut followers, wanted);
-        let asked = followers.iter().map(|follower| self.ask_follower(follower.id));
-        let answers = join_all(asked).await;
+        let ask = |some: &[Follower]| {
+            join_all(some.iter().map(|follower| self.ask_follower(follower.id)).collect::<Vec<_>>())
+        };
+        // The first is nearly always ready: then nobody else is asked.
+        let (first, others) = followers.split_at(followers.len().min(1));
+        let mut answers = ask(first).await;
+        if let ready @ Target::Ready(_) = choose_target(first, &answers, tried) {
+            return Some(ready);
+        }
+        answers.extend(ask(others).await);
         Some(choose_target(&followers, &answers, tried))
     }
 

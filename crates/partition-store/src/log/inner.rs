@@ -142,6 +142,25 @@ impl LogInner {
         }
     }
 
+    /// Whether the disk has this vote already, but for its `committed`, which nobody
+    /// needs to wait for.
+    pub(super) fn confirm(self: &Arc<Self>, vote: Vote, writer: &LogWriter) -> io::Result<bool> {
+        let mut state = self.state.lock();
+        let Some(known) = state.vote else { return Ok(false) };
+        if (known.term, known.voted_for) != (vote.term, vote.voted_for) {
+            return Ok(false);
+        }
+        state.check_open()?;
+        if known != vote {
+            let op = Op::Vote { log: Arc::clone(self), vote, done: None };
+            if writer.push(op).is_err() {
+                return Err(crate::writer::stopped());
+            }
+            state.vote = Some(vote);
+        }
+        Ok(true)
+    }
+
     pub(crate) fn append(
         self: &Arc<Self>,
         entries: Vec<Entry>,

@@ -61,10 +61,10 @@ impl Group {
                 self.is_waited_for = true;
                 touched.insert(log.id, (log, Some(*bounds)));
             }
-            Op::Vote { log, vote, .. } => {
+            Op::Vote { log, vote, done } => {
                 self.batch.put(Table::LogMeta, keys::vote(log.id), codec::encode_vote(vote));
                 self.operations += 1;
-                self.is_waited_for = true;
+                self.is_waited_for |= done.is_some();
                 #[cfg(feature = "planted")]
                 if crate::planted::is_planted(crate::planted::Bug::VoteLost) {
                     self.is_waited_for = false;

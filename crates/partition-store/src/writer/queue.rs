@@ -17,8 +17,8 @@ use crate::log::LogInner;
 pub(crate) enum Op {
     /// Entries at the end of a log; `epoch` is the log's at that time.
     Append { log: Arc<LogInner>, entries: Vec<Entry>, bounds: Bounds, epoch: u64, done: Done },
-    /// A vote.
-    Vote { log: Arc<LogInner>, vote: Vote, done: Done },
+    /// A vote. `None`: the disk has it already, but for that a quorum gave the same.
+    Vote { log: Arc<LogInner>, vote: Vote, done: Option<Done> },
     /// No entries from an index on.
     Truncate { log: Arc<LogInner>, from_index: u64, bounds: Bounds },
     /// No entries of a range at the log's begin.
@@ -50,6 +50,11 @@ impl Op {
                 Op::Write { batch, .. } => batch.len_bytes(),
                 _ => 0,
             }
+    }
+
+    /// Whether it may stay in the queue until something else is to be written.
+    fn can_wait(&self) -> bool {
+        matches!(self, Op::Vote { done: None, .. })
     }
 }
 
@@ -83,6 +88,7 @@ impl Waiting {
 impl Queue {
     #[expect(clippy::result_large_err, reason = "the rare case gives the operation back")]
     pub(super) fn push(&self, op: Op) -> Result<(), Op> {
+        let can_wait = op.can_wait();
         {
             let mut waiting = self.waiting.lock();
             if waiting.is_closed {
@@ -90,7 +96,9 @@ impl Queue {
             }
             waiting.ops.push_back(op);
         }
-        self.changed.notify_one();
+        if !can_wait {
+            self.changed.notify_one();
+        }
         Ok(())
     }
 

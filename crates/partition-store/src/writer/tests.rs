@@ -9,10 +9,11 @@ use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use partition_types::{Entry, LogId, PartitionId, Payload, Vote};
+use partition_types::{Entry, LogId, NodeId, PartitionId, Payload, Vote};
 
 use super::*;
 use crate::blocking::Pools;
+use crate::codec;
 use crate::engine::memory::MemoryEngine;
 use crate::engine::{Read, Table};
 use crate::keys;
@@ -137,6 +138,39 @@ fn a_failed_write_is_final() {
     append(&other, vec![entry(1, 10)]).unwrap_err();
     append(&rig.log(3), vec![entry(1, 0)]).unwrap_err();
     assert!(rig.writer.sync(vec![]).is_err());
+}
+
+/// The disk's vote for log 1.
+fn durable_vote(rig: &Rig) -> Option<Vote> {
+    let key = keys::vote(PartitionId::new(1).unwrap());
+    let record = rig.engine.durable_image().get(Table::LogMeta, &key).unwrap();
+    record.map(|record| codec::decode_vote(&record).unwrap())
+}
+
+#[tokio::test]
+async fn a_vote_is_waited_for_and_that_a_quorum_gave_the_same_is_not() {
+    let rig = Rig::new();
+    let log = rig.log(1);
+    let vote = |term, committed| Vote { term, voted_for: NodeId::new(2).ok(), committed };
+    log.save_vote(vote(1, false)).await.unwrap();
+    assert_eq!(durable_vote(&rig), Some(vote(1, false)));
+    let syncs = rig.writer.writes().syncs;
+
+    log.save_vote(vote(1, true)).await.unwrap();
+    assert_eq!((log.vote(), rig.writer.writes().syncs), (Some(vote(1, true)), syncs));
+    assert_eq!(durable_vote(&rig), Some(vote(1, false)), "it waits for something to go with");
+    append(&log, vec![entry(1, 0)]).unwrap();
+    assert_eq!(durable_vote(&rig), Some(vote(1, true)));
+
+    // Never after a later vote, and for another node or term there is a wait.
+    log.save_vote(vote(2, false)).await.unwrap();
+    let release = rig.hold();
+    log.save_vote(vote(2, true)).await.unwrap();
+    let mut next = pin!(log.save_vote(vote(3, false)));
+    assert!(poll(next.as_mut()).is_pending());
+    release.send(()).unwrap();
+    next.await.unwrap();
+    assert_eq!((log.vote(), durable_vote(&rig)), (Some(vote(3, false)), Some(vote(3, false))));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use raft_glue::{PeerState, TransferError};
 
-use crate::cluster::{Cluster, ELECTION, PATIENT, node, put, write};
+use crate::cluster::{Cluster, ELECTION, PATIENT, eventually, node, put, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn goes_where_it_was_told() {
@@ -21,6 +21,36 @@ async fn goes_where_it_was_told() {
     }
     let same = cluster.replica(3, id).transfer_leader(node(3)).await.unwrap();
     assert_eq!(same, node(3));
+}
+
+/// The vote, and the first entry of the new term. That a quorum gave the same vote goes to the
+/// disk with that one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waits_for_two_syncs_of_each_disk() {
+    let cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    let mut leader = cluster.await_leader(id, &[1, 2, 3]).await;
+    write(&cluster, id, b"before").await;
+    let settled = || async {
+        let all = [1, 2, 3].map(|on| cluster.replica(on, id).status());
+        let same = all.iter().all(|one| one.applied == one.last && one.last == all[0].last);
+        same.then_some(all[0].last)
+    };
+    for to in [2, 3] {
+        let last = eventually("all of them to be level", settled).await;
+        let syncs = |on| cluster.node(on).store.disks()[0].log_writes.syncs;
+        let before = [1, 2, 3].map(syncs);
+        let new = cluster.replica(leader, id).transfer_leader(node(to)).await.unwrap();
+        assert_eq!(new, node(to));
+        leader = to;
+        eventually("the first entry of the new term", || async {
+            settled().await.filter(|now| *now > last)
+        })
+        .await;
+        let after = [1, 2, 3].map(syncs);
+        let took: Vec<_> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+        assert!(took.iter().all(|syncs| *syncs <= 2), "{took:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
