@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::group::Group;
 use crate::protocol::{self, Cause, Voice};
-use crate::{ProposeError, TransportError};
+use crate::{PeerState, ProposeError, TransportError};
 
 /// How long one that was told is given to be elected, before the next is.
 const STEP: Duration = Duration::from_millis(250);
@@ -91,13 +91,14 @@ impl Group {
         }
     }
 
-    /// Who may lead, the preferred one first.
+    /// Who may lead, the preferred one first, and last those whose node is away.
     fn heirs(&self) -> Vec<NodeId> {
         let voters = self.membership().voters();
         let founders = self.created_with.iter().map(|(id, _)| *id);
         let mut heirs: Vec<_> = founders.filter(|id| voters.contains(id)).collect();
         let joined: Vec<_> = voters.into_iter().filter(|id| !heirs.contains(id)).collect();
         heirs.extend(joined);
+        heirs.sort_by_key(|id| self.shared.balance.state_of(*id) == Some(PeerState::Away));
         heirs
     }
 

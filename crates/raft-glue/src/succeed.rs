@@ -27,6 +27,10 @@ use crate::{PartitionHost, RaftReply, RaftRequest};
 
 /// Groups that look for a successor at the same time.
 const PARALLEL: usize = 64;
+/// Of those that are not in memory, which nobody used for long: some 40 a second, since each
+/// takes [`protocol::CAMPAIGN_PAUSE`] at least. Whoever comes to need one has its leader found
+/// at once; the others are not to keep busy a cluster that lost a node.
+const IDLE_PARALLEL: usize = 8;
 /// Each voter waits so long for those before it.
 const STEP: Duration = Duration::from_millis(100);
 /// Between two rounds of asking; after a campaign it is longer, and doubles.
@@ -60,7 +64,7 @@ impl PartitionHost {
 
 impl Shared {
     /// Looks for successors of one leader, for so long in each group. After that
-    /// the election timers do.
+    /// the election timers do, or the warm-up. What is not in memory comes last.
     pub(crate) fn succeed(
         self: &Arc<Self>,
         leader: NodeId,
@@ -72,12 +76,26 @@ impl Shared {
             return;
         }
         tracing::info!(node_id = %leader, groups = orphans.len(), why, "a peer that led groups here");
+        let (idle, needed): (Vec<_>, Vec<_>) =
+            orphans.into_iter().partition(|group| group.is_unloaded());
+        let shared = Arc::clone(self);
         self.tasks.spawn(async move {
-            futures::stream::iter(orphans)
-                .for_each_concurrent(PARALLEL, |group| async move {
-                    group.succeed(Some(leader), give_up_after).await;
-                })
-                .await;
+            let search = async {
+                for (groups, parallel) in [(needed, PARALLEL), (idle, IDLE_PARALLEL)] {
+                    futures::stream::iter(groups)
+                        .for_each_concurrent(parallel, |group| async move {
+                            // It may have waited for its turn, and been succeeded.
+                            if group.leader_gone.load(Ordering::Acquire) {
+                                group.succeed(Some(leader), give_up_after).await;
+                            }
+                        })
+                        .await;
+                }
+            };
+            tokio::select! {
+                () = search => {}
+                () = shared.cancel.cancelled() => {}
+            }
         });
     }
 }

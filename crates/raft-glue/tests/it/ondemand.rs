@@ -3,10 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use partition_types::{PartitionId, Vote};
 use raft_glue::{Activation, ProposeError, RaftReply, RaftRequest, ReplicaState, Role};
 
-use crate::cluster::{Cluster, ELECTION, eventually, node, put, put_once, read, stored, write};
+use crate::cluster::{
+    Cluster, ELECTION, PATIENT, eventually, node, put, put_once, read, stored, write,
+};
 
 const IDLE: Duration = Duration::from_millis(300);
 const UNLOAD: Duration = Duration::from_millis(300);
@@ -17,16 +20,24 @@ const LATE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs
 
 /// Six groups on three nodes, led by the first, and not in memory on the others.
 async fn idle(election: (Duration, Duration)) -> (Cluster, Vec<PartitionId>) {
+    many_idle(6, election).await
+}
+
+/// Likewise, so many of them.
+async fn many_idle(count: u64, election: (Duration, Duration)) -> (Cluster, Vec<PartitionId>) {
     let mut cluster = Cluster::unstarted(election, IDLE);
     cluster.activation = Activation::OnDemand;
     cluster.unload_after = UNLOAD;
     cluster.boot(1..=3).await;
-    let mut ids = Vec::new();
-    for id in 1..=6 {
-        let id = cluster.create(id, &[1, 2, 3]).await;
-        write(&cluster, id, b"first").await;
-        ids.push(id);
-    }
+    let make = |id| {
+        let cluster = &cluster;
+        async move {
+            let id = cluster.create(id, &[1, 2, 3]).await;
+            write(cluster, id, b"first").await;
+            id
+        }
+    };
+    let ids: Vec<_> = futures::stream::iter(1..=count).map(make).buffered(8).collect().await;
     await_unloaded(&cluster, &ids, &[2, 3]).await;
     (cluster, ids)
 }
@@ -160,6 +171,29 @@ async fn a_leader_whose_node_is_gone_is_succeeded_from_disk() {
         assert_ne!(cluster.await_leader(*id, &[2, 3]).await, 1);
     }
     write(&cluster, ids[3], b"after").await;
+}
+
+/// A node that led many is lost: those that nobody uses take turns, and who is asked for
+/// meanwhile does not wait for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_asked_for_is_succeeded_before_the_idle() {
+    const GROUPS: u32 = 128;
+    let (mut cluster, ids) = many_idle(u64::from(GROUPS), PATIENT).await;
+    cluster.crash(1).await;
+    let began = Instant::now();
+    for on in [2, 3] {
+        cluster.node(on).host.peer_is_gone(node(1));
+    }
+    // The last one in their order.
+    write(&cluster, ids[ids.len() - 1], b"now").await;
+    let led = ids.iter().filter(|id| cluster.replica(2, **id).leader().is_some()).count();
+    assert!(led < ids.len() / 4, "{led} of {GROUPS} came first");
+    for id in &ids {
+        assert_ne!(cluster.await_leader(*id, &[2, 3]).await, 1);
+    }
+    // Eight at a time on each of two nodes, a tenth of a second each at least.
+    let paced = Duration::from_millis(100) * (GROUPS / 16);
+    assert!(began.elapsed() > paced, "all at once: {:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
