@@ -9,6 +9,7 @@ mod figures;
 mod idle;
 mod ledger;
 mod load;
+mod machine;
 mod overhead;
 mod plant;
 mod plot;

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use datanode_client::{Client, ClientConfig, ExtentId, PartitionId};
 use serde::Serialize;
 
+use super::machine::{load_average, rss_mib};
 use super::overhead::Spread;
 use super::scrape::figure;
-use super::startup::{fresh_cluster, load_average, rss_mib};
+use super::startup::fresh_cluster;
 use crate::Failure;
 use crate::cluster::{Cluster, STOP_TIMEOUT};
 use crate::output::Rows;

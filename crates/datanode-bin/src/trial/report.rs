@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::check::Checked;
 use super::churn::Churned;
 use super::figures::{Latency, Slow, Throughput};
+use super::machine::Machine;
 use super::python::Done;
 use crate::output::{Rows, millis};
 use crate::{Exit, Failure};
@@ -46,6 +47,8 @@ pub(super) struct Report {
     pub(super) baseline: Latency,
     pub(super) during_restarts: Latency,
     pub(super) throughput: Throughputs,
+    /// What the machine did meanwhile: a bound on time that it broke says nothing of the nodes.
+    pub(super) machine: Machine,
     pub(super) restarts: Vec<RestartRow>,
     pub(super) spread_before: Vec<NodeLeaders>,
     pub(super) spread_after: Vec<NodeLeaders>,
@@ -110,6 +113,8 @@ pub(super) struct RestartRow {
     pub(super) errors: u64,
     pub(super) max_latency_ms: f64,
     pub(super) p999_ms: f64,
+    /// The slowest sync of one block that the disk took meanwhile.
+    pub(super) slowest_sync_ms: f64,
 }
 
 /// A bound on a measured value.
@@ -217,6 +222,16 @@ impl Report {
                 "{name}: {mean:.0} requests/s (min {min}, median {median}, max {max} of {windows} s)"
             )?;
         }
+        let Machine { stolen_ratio: stolen, slowest_sync_ms: sync } = self.machine;
+        writeln!(
+            out,
+            "the machine: others took {:.1} % of its processors before, {:.1} % during restarts; the \
+             slowest sync of one block took {} before, {} during restarts",
+            stolen.baseline * 100.0,
+            stolen.restarts * 100.0,
+            millis(sync.baseline),
+            millis(sync.restarts)
+        )?;
         let spread = |nodes: &[NodeLeaders]| {
             let leaders: Vec<_> = nodes.iter().map(|node| node.leaders.to_string()).collect();
             leaders.join(" ")
@@ -239,6 +254,7 @@ impl Report {
             ">REQUESTS",
             ">ERRORS",
             ">SLOWEST",
+            ">SLOWEST SYNC",
         ]);
         let some = |ms: Option<f64>| ms.map(millis).unwrap_or_default();
         for row in &self.restarts {
@@ -253,6 +269,7 @@ impl Report {
                 row.ops.to_string(),
                 row.errors.to_string(),
                 millis(row.max_latency_ms),
+                millis(row.slowest_sync_ms),
             ]);
         }
         rows.write(out)?;
@@ -338,6 +355,7 @@ mod tests {
             errors: 0,
             max_latency_ms: 1.0,
             p999_ms: 1.0,
+            slowest_sync_ms: 1.0,
         };
         Report { restarts: vec![row], restarts_wanted: 1, ..Report::default() }
     }

@@ -14,6 +14,7 @@ use super::churn::{Churn, Churned};
 use super::figures::{self, Latency, Span, Throughput, ms};
 use super::ledger::Ledger;
 use super::load::{self, Load, Pace, Shared};
+use super::machine::{DiskProbe, Machine, Phases, Processors, Syncs};
 use super::plant::Plant;
 use super::plot::{Mark, Plot};
 use super::python::{self, Done, Python};
@@ -204,6 +205,8 @@ struct Trial<'a> {
 struct Outcome {
     baseline: Span,
     rounds: Rounds,
+    stolen_ratio: Phases,
+    syncs: Syncs,
     spread_before: Vec<NodeLeaders>,
     spread_after: Vec<NodeLeaders>,
     python: Option<Done>,
@@ -231,13 +234,19 @@ impl<'a> Trial<'a> {
     async fn run(self, stage: &mut Stage) -> Result<Report, Failure> {
         let python = self.start_python(stage).await?;
         let load = Load::start(&self.shared(), self.args.clients);
-        let baseline = self.baseline().await;
+        let probe = DiskProbe::start(stage.dir(), Arc::clone(&self.recorder));
+        let probe = probe.context("begin to watch the disk")?;
+        let (baseline, stolen_before) = self.baseline().await;
         let spread_before = spread(stage).await?;
         let churn = (self.args.during == Some(During::Membership)).then(|| self.churn(stage));
         let mut installs = self.installs();
         let plan = self.args.plan();
+        let processors = Processors::now();
         let mut rounds =
             rounds::run(&mut stage.cluster, plan, &self.recorder, installs.as_mut()).await?;
+        let restarts = Processors::now().stolen_since(processors);
+        let stolen_ratio = Phases { baseline: stolen_before, restarts };
+        let syncs = probe.stop().context("watch the disk")?;
         let spread_after = spread(stage).await?;
         let churn = match churn {
             Some(churn) => Some(churn.stop().await?),
@@ -260,6 +269,8 @@ impl<'a> Trial<'a> {
         let outcome = Outcome {
             baseline,
             rounds,
+            stolen_ratio,
+            syncs,
             spread_before,
             spread_after,
             python,
@@ -308,14 +319,15 @@ impl<'a> Trial<'a> {
             .then(|| Installs::new(client, ledger, recorder, partitions))
     }
 
-    /// Lets the load run undisturbed.
-    async fn baseline(&self) -> Span {
+    /// Lets the load run undisturbed. With what others took of the processors.
+    async fn baseline(&self) -> (Span, f64) {
         let note = bar::note("warming up, then measuring the load without restarts");
         tokio::time::sleep(WARM_UP).await;
-        let start_us = self.recorder.now_us();
+        let (start_us, processors) = (self.recorder.now_us(), Processors::now());
         tokio::time::sleep(Duration::from_secs(self.args.baseline_s)).await;
         note.finish();
-        Span { start_us, end_us: self.recorder.now_us() }
+        let span = Span { start_us, end_us: self.recorder.now_us() };
+        (span, Processors::now().stolen_since(processors))
     }
 
     async fn check(&self, stage: &Stage) -> Checked {
@@ -371,7 +383,14 @@ impl<'a> Trial<'a> {
             baseline: Latency::of(ops.iter().filter(|op| outcome.baseline.touches(op))),
             during_restarts,
             throughput,
-            restarts: restarts.iter().map(|restart| row(restart, &ops)).collect(),
+            machine: Machine {
+                stolen_ratio: outcome.stolen_ratio,
+                slowest_sync_ms: Phases {
+                    baseline: outcome.syncs.slowest_ms([outcome.baseline]),
+                    restarts: outcome.syncs.slowest_ms(phases()),
+                },
+            },
+            restarts: restarts.iter().map(|restart| row(restart, &ops, &outcome.syncs)).collect(),
             spread_before: outcome.spread_before.clone(),
             spread_after: outcome.spread_after.clone(),
             own: (args.clients > 0).then(|| of(Who::Own)),
@@ -413,7 +432,7 @@ async fn spread(stage: &Stage) -> Result<Vec<NodeLeaders>, Failure> {
     Ok(leaders.into_iter().map(|(node, leaders)| NodeLeaders { node, leaders }).collect())
 }
 
-fn row(restart: &Restarted, ops: &[Op]) -> RestartRow {
+fn row(restart: &Restarted, ops: &[Op], syncs: &Syncs) -> RestartRow {
     let during = || ops.iter().filter(|op| restart.phase.touches(op));
     let latency = Latency::of(during());
     let reads = during().filter(|op| op.kind == Kind::Read).count() as u64;
@@ -433,6 +452,7 @@ fn row(restart: &Restarted, ops: &[Op]) -> RestartRow {
         errors: latency.errors,
         max_latency_ms: latency.max_ms,
         p999_ms: latency.p999_ms,
+        slowest_sync_ms: syncs.slowest_ms([restart.phase]),
     }
 }
 

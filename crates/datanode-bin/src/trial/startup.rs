@@ -13,6 +13,7 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use serde::Serialize;
 
+use super::machine::{load_average, rss_mib};
 use super::overhead::{self, Overhead, Spread};
 use super::scrape::scrape;
 use crate::Failure;
@@ -366,20 +367,6 @@ fn rows(report: &Report) -> Rows {
         ]);
     }
     rows
-}
-
-/// Resident memory of a process.
-pub(super) fn rss_mib(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = kib.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok());
-    kib.unwrap_or(0.0) / 1024.0
-}
-
-/// Of the last minute.
-pub(super) fn load_average() -> f64 {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
 }
 
 /// A directory that goes with this value.
