@@ -77,6 +77,11 @@ impl Balance {
     pub(crate) fn state_of(&self, id: NodeId) -> Option<PeerState> {
         self.peers.lock().state_of(id)
     }
+
+    /// Whether a peer said that it leads nothing from now on; it may be gone since.
+    pub(crate) fn has_left(&self, id: NodeId) -> bool {
+        self.peers.lock().has_left(id)
+    }
 }
 
 /// Hands back what others are to lead, until the host is shut down.

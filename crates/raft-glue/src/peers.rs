@@ -52,6 +52,8 @@ pub(crate) struct Peers(BTreeMap<NodeId, Peer>);
 
 struct Peer {
     state: PeerState,
+    /// It said that it drains, and has not started anew or changed its mind since.
+    has_left: bool,
     /// When it began to serve.
     since: Instant,
     /// How long it must serve before it is trusted.
@@ -86,6 +88,11 @@ impl Peers {
 
     pub(crate) fn state_of(&self, id: NodeId) -> Option<PeerState> {
         self.0.get(&id).map(|peer| peer.state)
+    }
+
+    /// Whether it said itself that it leads nothing from now on; it may be gone since.
+    pub(crate) fn has_left(&self, id: NodeId) -> bool {
+        self.0.get(&id).is_some_and(|peer| peer.has_left)
     }
 
     pub(crate) fn is_anybody_draining(&self) -> bool {
@@ -139,13 +146,25 @@ impl Peers {
 
 impl Peer {
     fn new(now: Instant, state: PeerState) -> Self {
-        let (prove, retry) = (PROVE_MIN, RETRY_MIN);
-        Self { state, since: now, prove, due: None, not_before: now, retry }
+        Self {
+            state,
+            has_left: state == PeerState::Draining,
+            since: now,
+            prove: PROVE_MIN,
+            due: None,
+            not_before: now,
+            retry: RETRY_MIN,
+        }
     }
 
     /// Whether it is worth a look.
     fn hear(&mut self, now: Instant, state: PeerState) -> bool {
         let before = std::mem::replace(&mut self.state, state);
+        self.has_left = match state {
+            PeerState::Draining => true,
+            PeerState::Away => self.has_left,
+            PeerState::Serving | PeerState::Starting => false,
+        };
         match (before, state) {
             (PeerState::Serving, PeerState::Serving) => false,
             (_, PeerState::Serving) => {
@@ -207,6 +226,23 @@ mod tests {
         check(&[&[(0, Serving)], &crash_loop[..]].concat(), Some(64_000));
         let recovered = [(90, Away), (2, Serving)];
         check(&[&[(0, Serving)], &crash_loop[..], &recovered].concat(), Some(1000));
+    }
+
+    #[test]
+    fn who_drained_has_left_until_it_is_back() {
+        let mut peers = Peers::default();
+        for (state, has_left) in [
+            (Serving, false),
+            (Away, false),
+            (Draining, true),
+            (Away, true),
+            (PeerState::Starting, false),
+            (Draining, true),
+            (Serving, false),
+        ] {
+            peers.hear(Instant::now(), BTreeMap::from([(node(), state)]));
+            assert_eq!(peers.has_left(node()), has_left, "{state:?}");
+        }
     }
 
     #[test]

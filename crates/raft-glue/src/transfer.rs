@@ -17,7 +17,7 @@ use crate::convert::{from_raft_membership, from_raft_node};
 use crate::group::Group;
 use crate::pace::Turns;
 use crate::protocol::{Follower, Target, Voice, choose_target, order_followers};
-use crate::{Partition, PeerState, ProposeError, TransferError};
+use crate::{Partition, ProposeError, TransferError};
 
 /// After this time without a new leader, the next target is told.
 const REISSUE_AFTER: Duration = Duration::from_millis(300);
@@ -154,11 +154,12 @@ impl Group {
     }
 
     /// Whether a follower could lead. A node that goes down has said so, of all its groups:
-    /// where a whole cluster goes down, thousands of groups ask nobody.
+    /// where a whole cluster goes down, thousands of groups ask nobody, and wait for nobody
+    /// who is gone by now.
     async fn ask_follower(&self, id: NodeId) -> Voice {
-        match self.shared.balance.state_of(id) {
-            Some(PeerState::Draining) => Voice::Out,
-            _ => self.readiness(id).await,
+        match self.shared.balance.has_left(id) {
+            true => Voice::Out,
+            false => self.readiness(id).await,
         }
     }
 

@@ -100,15 +100,19 @@ async fn a_drain_that_nobody_takes_anything_of_ends_soon() {
     assert_eq!((outcome.alone.len(), outcome.after), (GROUPS, 0), "{outcome:?}");
     // Four at a time, as groups are handed over, it took ten.
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    // Of thousands of groups not one asks those who said so, who may be too busy to answer.
-    cluster.node(1).host.undrain();
-    let peers = [2, 3].map(|peer| (node(peer), PeerState::Draining));
-    cluster.node(1).host.set_peers(peers);
+    // Of thousands of groups not one asks those who said so: they may be too busy to answer, or
+    // gone by then.
+    let tell = |state| cluster.node(1).host.set_peers([2, 3].map(|peer| (node(peer), state)));
+    tell(PeerState::Draining);
     [2, 3].iter().for_each(|peer| cluster.net.isolate(node(*peer)));
-    let before = cluster.net.probes_of(node(1));
-    let outcome = cluster.node(1).host.drain().await;
-    assert_eq!((outcome.alone.len(), outcome.after), (GROUPS, 0), "{outcome:?}");
-    assert_eq!(cluster.net.probes_of(node(1)), before);
+    for state in [PeerState::Draining, PeerState::Away] {
+        tell(state);
+        cluster.node(1).host.undrain();
+        let before = cluster.net.probes_of(node(1));
+        let outcome = cluster.node(1).host.drain().await;
+        assert_eq!((outcome.alone.len(), outcome.after), (GROUPS, 0), "{state:?}: {outcome:?}");
+        assert_eq!(cluster.net.probes_of(node(1)), before, "{state:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
