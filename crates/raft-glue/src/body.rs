@@ -25,6 +25,8 @@ pub(crate) struct Body {
     /// One past the last applied index.
     pub(crate) applied_next: watch::Receiver<u64>,
     pub(crate) won: Arc<Won>,
+    /// The term of the vote that it found on disk, given before it was made.
+    pub(crate) found_term: u64,
     /// Gone when its Raft is: openraft owns it.
     pub(crate) replay: Weak<Replay>,
 }
@@ -65,6 +67,7 @@ impl Group {
     pub(crate) async fn make_body(&self, store: &PartitionStore) -> Result<Body, LoadFault> {
         let (id, shared) = (self.id, &self.shared);
         let won = Arc::new(Won::new(shared.config.node_id));
+        let found_term = store.log().vote().map_or(0, |vote| vote.term);
         let log = LogStore::new(store.log().clone(), Arc::clone(&self.tail), Arc::clone(&won));
         let recovered = store.recovered().await.map_err(|error| LoadFault::of_io(id, &error))?;
         let (replay, applied_next) = Replay::new(store.clone(), &recovered);
@@ -85,6 +88,6 @@ impl Group {
         let raft = Raft::build(node_id, config, network, log, machine)
             .await
             .map_err(|error| LoadFault::Failed { id, what: error.to_string() })?;
-        Ok(Body { store: store.clone(), raft, applied_next, won, replay: weak })
+        Ok(Body { store: store.clone(), raft, applied_next, won, found_term, replay: weak })
     }
 }

@@ -391,6 +391,7 @@ impl Group {
         ended: AllMetrics,
     ) {
         let mut last = None;
+        let Some(found_term) = body.upgrade().map(|body| body.found_term) else { return };
         loop {
             if !self.seat.holds(&body) {
                 // It was taken out of memory.
@@ -398,7 +399,7 @@ impl Group {
             }
             let view = self.view();
             if view != last {
-                self.vote_changed(last.as_ref(), view.as_ref());
+                self.vote_changed(found_term, last.as_ref(), view.as_ref());
                 self.role_changed(last.as_ref(), view.as_ref());
                 self.has_changed();
                 self.attend();

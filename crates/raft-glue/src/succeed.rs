@@ -193,8 +193,16 @@ impl Group {
 
     /// Notes a vote, and a leader that was deposed by one who did not win yet: if
     /// that one never does, this replica may be the only one that can.
-    pub(crate) fn vote_changed(self: &Arc<Self>, before: Option<&View>, now: Option<&View>) {
-        let Some(now) = now.filter(|now| !now.committed) else { return };
+    ///
+    /// A vote of `found_term` or before was given in an earlier life: nobody is about to win
+    /// by that one.
+    pub(crate) fn vote_changed(
+        self: &Arc<Self>,
+        found_term: u64,
+        before: Option<&View>,
+        now: Option<&View>,
+    ) {
+        let Some(now) = now.filter(|now| !now.committed && now.term > found_term) else { return };
         if before.is_some_and(|before| before.term == now.term) {
             return;
         }

@@ -64,6 +64,8 @@ pub(crate) struct Cluster {
     pub(crate) load_delay: Duration,
     /// Of nodes that are opened from now on.
     pub(crate) election: (Duration, Duration),
+    /// Likewise.
+    pub(crate) heartbeat: Duration,
 }
 
 impl Cluster {
@@ -102,6 +104,7 @@ impl Cluster {
             nodes: BTreeMap::new(),
             load_delay: Duration::ZERO,
             election,
+            heartbeat: HEARTBEAT,
         }
     }
 
@@ -187,7 +190,7 @@ impl Cluster {
         })
         .await;
         let config = HostConfig {
-            heartbeat_interval: HEARTBEAT,
+            heartbeat_interval: self.heartbeat,
             election_timeout: self.election,
             hand_back_rate: self.hand_back_rate,
             hibernate_after: self.hibernate_after,

@@ -1,11 +1,14 @@
 //! Verified leaders, and who campaigns when nobody leads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use partition_types::{LogId, PartitionId, Vote};
 use raft_glue::{RaftReply, RaftRequest};
 
-use crate::cluster::{Cluster, ELECTION, eventually, node, partition, write};
+use crate::cluster::{Cluster, ELECTION, PATIENT, eventually, node, partition, write};
+
+/// A heartbeat interval that nobody waits for within a test.
+const LATE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cold_start_elects_the_preferred_replicas() {
@@ -25,6 +28,24 @@ async fn a_cold_start_elects_the_preferred_replicas() {
     }
     // All of them on a quiet machine; a node that was slow to load may lose some.
     assert!(as_preferred >= 6, "{as_preferred} of 9");
+}
+
+/// Whoever was voted for in an earlier life is not about to win in this one: a vote is waited
+/// for as long as a heartbeat takes to come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cold_start_waits_for_no_vote_of_an_earlier_life() {
+    let mut cluster = Cluster::start_with(3, PATIENT).await;
+    for id in 1..=9 {
+        cluster.create(id, &[1, 2, 3]).await;
+    }
+    for id in 1..=3 {
+        cluster.stop(id).await;
+    }
+    (cluster.heartbeat, cluster.election) = (LATE, (LATE * 4, LATE * 8));
+    cluster.hibernate_after = LATE;
+    let began = Instant::now();
+    cluster.boot([1, 2, 3]).await;
+    assert!(began.elapsed() < LATE / 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
