@@ -11,9 +11,11 @@ use crate::unit::{Unit, UnitState};
 
 /// Parts shorter than this are left out of the line.
 const WORTH_NAMING: Duration = Duration::from_millis(1);
+/// Nor is less than such a part of its stage named.
+const PARTS_MAX: u32 = 5;
 
-/// E.g. `listening after 1.84 s: load 1.31 s, of which open disk 2 1.02 s;
-/// elect 0.41 s, last 17: waiting for node 3`.
+/// E.g. `listening after 1.84 s: load 1.31 s, of which open disks 1.02 s, last 17 on disk 2:
+/// queued 0.21 s, load 80.0 ms; elect 0.41 s, last 17: waiting for node 3`.
 pub(crate) fn critical_path<U: Unit>(
     machine: &Machine<U>,
     timeline: &Timeline<U>,
@@ -62,8 +64,8 @@ fn parts<U: Unit>(
     parts
 }
 
-/// What a stage's time went into: a span that makes up most of it, else the
-/// unit that it ended with, or still waits for.
+/// What a stage's time went into, as far as it is worth naming: the longest span, and the unit
+/// that it waits for or ended with.
 fn reason<U: Unit>(
     machine: &Machine<U>,
     timeline: &Timeline<U>,
@@ -71,42 +73,73 @@ fn reason<U: Unit>(
     times: StageTimes,
     until: Duration,
 ) -> Option<String> {
-    let stage = times.stage;
     let took = times.end.unwrap_or(until).saturating_sub(times.start);
-    let span = timeline
-        .spans
-        .iter()
-        .filter(|span| span.stage == stage)
-        .filter_map(|span| Some((span.end?.saturating_sub(span.start), &span.name)))
-        .max();
-    if let Some((length, name)) = span.filter(|(length, _)| *length * 2 >= took) {
-        return Some(format!("of which {name} {}", seconds(length)));
+    let is_worth_naming = |part: Duration| part * PARTS_MAX >= took;
+    let span = longest_span(timeline, times.stage).filter(|(_, took)| is_worth_naming(*took));
+    let span = span.map(|(name, took)| format!("of which {name} {}", seconds(took)));
+    let unit = waits_for(machine, times.stage).or_else(|| {
+        let (unit, took) = ended_with(machine, timeline, config, times)?;
+        (span.is_none() || is_worth_naming(took)).then_some(unit)
+    });
+    let known: Vec<_> = span.into_iter().chain(unit).collect();
+    (!known.is_empty()).then(|| known.join(", "))
+}
+
+fn longest_span<U>(timeline: &Timeline<U>, stage: Stage) -> Option<(&str, Duration)> {
+    let spans = timeline.spans.iter().filter(|span| span.stage == stage);
+    let ended = spans.filter_map(|span| Some((&*span.name, span.end?.saturating_sub(span.start))));
+    ended.max_by_key(|(_, took)| *took)
+}
+
+/// Of the stage that is under way, the first unit that is not through.
+fn waits_for<U: Unit>(machine: &Machine<U>, stage: Stage) -> Option<String> {
+    if stage != machine.stage() {
+        return None;
     }
-    if stage == machine.stage()
-        && let Some((unit, _, state)) = machine.units().find(|(_, _, state)| blocks(state, stage))
-    {
-        let pending = machine.pending_reason(unit);
-        let why = if pending.is_empty() { state.as_str() } else { pending };
-        return Some(format!("waits for {unit}: {why}"));
-    }
-    let last = &timeline.last;
-    let unit = match stage {
-        Stage::Load => last.loaded.as_ref(),
-        Stage::Check => last.checked.as_ref(),
-        Stage::Elect => last.settled.as_ref(),
+    let (unit, _, state) = machine.units().find(|(_, _, state)| blocks(state, stage))?;
+    let pending = machine.pending_reason(unit);
+    let why = if pending.is_empty() { state.as_str() } else { pending };
+    Some(format!("waits for {unit}: {why}"))
+}
+
+/// The unit that was through last, what it did in the stage, and how long that took.
+fn ended_with<U: Unit>(
+    machine: &Machine<U>,
+    timeline: &Timeline<U>,
+    config: &Config,
+    stage: StageTimes,
+) -> Option<(String, Duration)> {
+    let unit = match stage.stage {
+        Stage::Load => timeline.last.loaded.as_ref(),
+        Stage::Check => timeline.last.checked.as_ref(),
+        Stage::Elect => timeline.last.settled.as_ref(),
         _ => None,
     }?;
-    let [join, load, check, _] = timeline.units.get(unit)?.spent(until);
-    let lane = machine.units().find(|(other, ..)| *other == unit).map_or(0, |(_, lane, _)| lane);
-    let lane = lane_name(config, lane);
-    match stage {
-        // Its queue for a load slot lies between the two and is part of neither.
-        Stage::Load if join > load => Some(format!("last {unit} on {lane} join {}", seconds(join))),
-        Stage::Load => Some(format!("last {unit} on {lane} {}", seconds(load))),
-        Stage::Check => Some(format!("last {unit} on {lane} {}", seconds(check))),
-        _ if machine.pending_reason(unit).is_empty() => Some(format!("last {unit}")),
-        _ => Some(format!("last {unit}: {}", machine.pending_reason(unit))),
+    let work = timeline.units.get(unit)?.work_in(stage);
+    let took = work.iter().map(|(_, took)| *took).sum();
+    let mut line = format!("last {unit}");
+    if stage.stage == Stage::Elect {
+        // All of them wait at the same time: what for is of interest, not for how long.
+        let why = machine.pending_reason(unit);
+        if !why.is_empty() {
+            let _ = write!(line, ": {why}");
+        }
+        return Some((line, took));
     }
+    let lane = machine.units().find(|(other, ..)| *other == unit).map_or(0, |(_, lane, _)| lane);
+    let _ = write!(line, " on {}", lane_name(config, lane));
+    let named: Vec<_> = work.iter().filter(|(_, took)| *took >= WORTH_NAMING).collect();
+    match named[..] {
+        [] => {}
+        [(name, took)] if *name == stage.stage.as_str() => {
+            let _ = write!(line, " {}", seconds(*took));
+        }
+        _ => {
+            let named = named.iter().map(|(name, took)| format!("{name} {}", seconds(*took)));
+            let _ = write!(line, ": {}", named.collect::<Vec<_>>().join(", "));
+        }
+    }
+    Some((line, took))
 }
 
 fn blocks(state: &UnitState, stage: Stage) -> bool {

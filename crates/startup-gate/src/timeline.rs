@@ -229,6 +229,31 @@ impl UnitTimes {
         self.settled.is_some() && put_off.is_none() && self.failed_in != Some(Stage::Elect)
     }
 
+    /// Where its time went in a stage that is over for it: in queues, and in work.
+    pub(crate) fn work_in(&self, stage: StageTimes) -> Vec<(&'static str, Duration)> {
+        let span = |from: Option<Duration>, to: Option<Duration>| match (from, to) {
+            (Some(from), Some(to)) => to.saturating_sub(from.max(stage.start)),
+            _ => Duration::ZERO,
+        };
+        match stage.stage {
+            Stage::Load => {
+                let first = self.joining.or(self.loading);
+                let queued = span(Some(self.waiting), first) + span(self.joined, self.loading);
+                vec![
+                    ("queued", queued),
+                    ("join", span(self.joining, self.joined)),
+                    ("load", span(self.loading, self.loaded)),
+                ]
+            }
+            Stage::Check => vec![
+                ("queued", span(self.loaded, self.checking)),
+                ("check", span(self.checking, self.checked)),
+            ],
+            Stage::Elect => vec![("elect", span(self.electing, self.settled))],
+            _ => Vec::new(),
+        }
+    }
+
     /// Time in join, load, check and elect, up to `now` for what is under way.
     pub(crate) fn spent(&self, now: Duration) -> [Duration; 4] {
         let put_off = self.waived.or(self.deferred);

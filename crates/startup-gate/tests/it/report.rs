@@ -22,7 +22,7 @@ async fn the_critical_path_names_what_the_time_went_into() {
     let cases: [(&[Script], &str); 5] = [
         (
             &[],
-            "listening after 25.0 ms: load 20.0 ms, last 4 on disk 0 10.0 ms; check 5.0 ms, last 4 on disk 0 5.0 ms",
+            "listening after 25.0 ms: load 20.0 ms, last 4 on disk 0: queued 10.0 ms, load 10.0 ms; check 5.0 ms, last 4 on disk 0 5.0 ms",
         ),
         (
             &[slow_load],
@@ -30,15 +30,15 @@ async fn the_critical_path_names_what_the_time_went_into() {
         ),
         (
             &[slow_check],
-            "listening after 0.71 s: load 20.0 ms, last 4 on disk 0 10.0 ms; check 0.69 s, last 5 on disk 1 0.70 s",
+            "listening after 0.71 s: load 20.0 ms, last 4 on disk 0: queued 10.0 ms, load 10.0 ms; check 0.69 s, last 5 on disk 1 0.69 s",
         ),
         (
             &[slow_elect],
-            "listening after 2.58 s: load 30.0 ms, last 5 on disk 0 10.0 ms; check 5.0 ms, last 5 on disk 0 5.0 ms; elect 2.55 s, last 5: no leader for 5",
+            "listening after 2.58 s: load 30.0 ms, last 5 on disk 0: queued 20.0 ms, load 10.0 ms; check 5.0 ms, last 5 on disk 0 5.0 ms; elect 2.55 s, last 5: no leader for 5",
         ),
         (
             &[Script::leaderless()],
-            "listening after 3.04 s: load 30.0 ms, last 5 on disk 0 10.0 ms; check 5.0 ms, last 5 on disk 0 5.0 ms; elect 3.00 s, last 5: no leader for 5",
+            "listening after 3.04 s: load 30.0 ms, last 5 on disk 0: queued 20.0 ms, load 10.0 ms; check 5.0 ms, last 5 on disk 0 5.0 ms; elect 3.00 s, last 5: no leader for 5",
         ),
     ];
     for (others, expected) in cases {
@@ -47,7 +47,7 @@ async fn the_critical_path_names_what_the_time_went_into() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn spans_are_named_when_they_make_up_most_of_a_stage() {
+async fn spans_are_named_where_they_are_worth_it() {
     let (startup, _) = traced(config());
     let handle = startup.handle();
     sleep(Duration::from_millis(5)).await;
@@ -67,6 +67,19 @@ async fn spans_are_named_when_they_make_up_most_of_a_stage() {
     assert_eq!((report.spans[0].start_ms, report.spans[0].end_ms), (5.0, Some(2_005.0)));
     drop(serving.handle().span("compaction"));
     assert_eq!(serving.handle().report().spans.len(), 1, "no list that grows for ever");
+}
+
+/// Neither is all of the stage: together they are.
+#[tokio::test(start_paused = true)]
+async fn a_span_is_named_beside_the_last_unit() {
+    let (startup, _) = traced(config());
+    let opening = startup.handle().span("open disks");
+    sleep(Duration::from_millis(25)).await;
+    drop(opening);
+    let serving = climb(startup, scripts(4, &[])).await.expect("opens");
+    let line = serving.handle().report().critical_path;
+    let expected = "listening after 50.0 ms: load 45.0 ms, of which open disks 25.0 ms, last 4 on lane 0: queued 10.0 ms, load 10.0 ms; check";
+    assert!(line.starts_with(expected), "{line}");
 }
 
 #[tokio::test(start_paused = true)]
