@@ -311,6 +311,16 @@ impl Group {
         self.seat.look(of_body, of_store).unwrap_or(false)
     }
 
+    /// The voters in the order in which they are to lead: those that the group was made with,
+    /// and then those that joined.
+    pub(crate) fn voters_by_preference(&self) -> Vec<NodeId> {
+        let mut voters: Vec<_> = self.membership().voters().into_iter().collect();
+        let place = |id: &NodeId| self.created_with.iter().position(|(founder, _)| founder == id);
+        // Stable: those that joined stay in their order, at the end.
+        voters.sort_by_key(|id| place(id).unwrap_or(usize::MAX));
+        voters
+    }
+
     pub(crate) fn member(&self, id: NodeId) -> Option<Member> {
         if let Some(member) = self.membership().members.remove(&id) {
             return Some(member);

@@ -93,11 +93,7 @@ impl Group {
 
     /// Who may lead, the preferred one first, and last those whose node is away.
     fn heirs(&self) -> Vec<NodeId> {
-        let voters = self.membership().voters();
-        let founders = self.created_with.iter().map(|(id, _)| *id);
-        let mut heirs: Vec<_> = founders.filter(|id| voters.contains(id)).collect();
-        let joined: Vec<_> = voters.into_iter().filter(|id| !heirs.contains(id)).collect();
-        heirs.extend(joined);
+        let mut heirs = self.voters_by_preference();
         heirs.sort_by_key(|id| self.shared.balance.state_of(*id) == Some(PeerState::Away));
         heirs
     }

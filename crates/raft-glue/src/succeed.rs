@@ -235,17 +235,9 @@ impl Group {
 
     /// How many voters come before this one, the lost leader left out.
     fn rank_without(&self, gone: Option<NodeId>) -> u32 {
-        let voters = self.membership().voters();
-        let founders = self.created_with.iter().map(|(id, _)| *id).filter(|id| voters.contains(id));
         let me = self.shared.config.node_id;
-        let joined = voters.iter().copied().filter(|id| !self.is_founder(*id));
-        let before =
-            founders.chain(joined).filter(|id| Some(*id) != gone).take_while(|id| *id != me);
-        u32::try_from(before.count()).unwrap_or(u32::MAX)
-    }
-
-    fn is_founder(&self, id: NodeId) -> bool {
-        self.created_with.iter().any(|(founder, _)| *founder == id)
+        let others = self.voters_by_preference().into_iter().filter(|id| Some(*id) != gone);
+        u32::try_from(others.take_while(|id| *id != me).count()).unwrap_or(u32::MAX)
     }
 
     /// Whether a quorum lost the leader too and would vote for this replica.

@@ -36,6 +36,8 @@ struct Sent {
     votes: AtomicU64,
     /// Calls that ask for leaders.
     probes: AtomicU64,
+    /// Questions of a replica that waits for a leader, to nodes that are not there.
+    in_vain: AtomicU64,
 }
 
 impl Net {
@@ -108,6 +110,11 @@ impl Net {
         self.sent_by(id, |sent| &sent.probes)
     }
 
+    /// Questions for a leader that reached nobody, likewise.
+    pub(crate) fn in_vain_of(&self, id: NodeId) -> u64 {
+        self.sent_by(id, |sent| &sent.in_vain)
+    }
+
     fn sent_by(&self, id: NodeId, kind: impl Fn(&Sent) -> &AtomicU64) -> u64 {
         self.sent.lock().get(&id).map_or(0, |sent| kind(sent).load(Ordering::Relaxed))
     }
@@ -151,6 +158,7 @@ impl Transport for Wire {
         if matches!(request, RaftRequest::Vote { .. } | RaftRequest::PreVote { .. }) {
             self.sent.votes.fetch_add(1, Ordering::Relaxed);
         }
+        let is_question = matches!(request, RaftRequest::ReadIndex);
         let has_entries =
             matches!(&request, RaftRequest::Append { entries, .. } if !entries.is_empty());
         let lost = has_entries && self.net.starved.lock().contains(&to);
@@ -161,6 +169,9 @@ impl Transport for Wire {
             }
             false => self.net.route(self.from, to, member),
         };
+        if is_question && host.is_err() {
+            self.sent.in_vain.fetch_add(1, Ordering::Relaxed);
+        }
         let (net, from, member) = (Arc::clone(&self.net), self.from, member.clone());
         async move {
             let host = host?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use partition_types::{PartitionId, Vote};
-use raft_glue::{Activation, ProposeError, RaftReply, RaftRequest, ReplicaState, Role};
+use raft_glue::{Activation, PeerState, ProposeError, RaftReply, RaftRequest, ReplicaState, Role};
 
 use crate::cluster::{
     Cluster, ELECTION, PATIENT, eventually, node, put, put_once, read, stored, write,
@@ -196,6 +196,23 @@ async fn whoever_is_asked_for_is_succeeded_before_the_idle() {
     assert!(began.elapsed() > paced, "all at once: {:?}", began.elapsed());
 }
 
+/// Hundreds that wait for their turn to look for a successor do not keep their node up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_closes_looks_for_no_successors() {
+    const GROUPS: u32 = 400;
+    let (mut cluster, ids) = many_idle(u64::from(GROUPS), PATIENT).await;
+    await_unloaded(&cluster, &ids, &[3]).await;
+    for gone in [1, 2] {
+        cluster.crash(gone).await;
+        cluster.node(3).host.peer_is_gone(node(gone));
+    }
+    let began = Instant::now();
+    cluster.stop(3).await;
+    // Eight at a time, each after a tenth of a second for the one before it.
+    let turns = Duration::from_millis(100) * (GROUPS / 8);
+    assert!(began.elapsed() < turns / 2, "it took its turns: {:?}", began.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_node_falls_silent_is_succeeded_from_disk() {
     let (mut cluster, ids) = idle(ELECTION).await;
@@ -260,6 +277,18 @@ async fn the_next_one_leads_where_the_preferred_is_away() {
     assert!(began.elapsed() < LATE.0 / 2, "it waited for a timer: {:?}", began.elapsed());
     assert_eq!(cluster.await_leader(ids[0], &[2, 3]).await, 2);
     assert_eq!(read(&cluster.replica(3, ids[0]), extent).await, b"without it");
+    let in_vain = || cluster.net.in_vain_of(node(2)) + cluster.net.in_vain_of(node(3));
+    assert!(in_vain() > 0, "nobody had said that it is away");
+
+    // Where that is known, it is not asked before those who are there.
+    for (on, other) in [(2, 3), (3, 2)] {
+        let peers = [(node(1), PeerState::Away), (node(other), PeerState::Serving)];
+        cluster.node(on).host.set_peers(peers);
+    }
+    let before = in_vain();
+    write(&cluster, ids[1], b"past it").await;
+    assert_eq!(cluster.await_leader(ids[1], &[2, 3]).await, 2);
+    assert_eq!(in_vain(), before);
 }
 
 /// A crash leaves entries that are not known to be committed: they are not left alone.
