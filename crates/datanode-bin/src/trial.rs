@@ -5,6 +5,7 @@ mod addresses;
 mod check;
 mod churn;
 mod content;
+mod disk;
 mod figures;
 mod idle;
 mod ledger;

@@ -18,9 +18,19 @@ pub(super) struct Span {
 }
 
 impl Span {
+    /// When a request was on its way.
+    pub(super) const fn of(op: &Op) -> Self {
+        Self { start_us: op.began_us, end_us: op.ended_us() }
+    }
+
     /// Whether a request was on its way in it.
     pub(super) const fn touches(&self, op: &Op) -> bool {
-        op.began_us < self.end_us && op.ended_us() >= self.start_us
+        self.has_part_of(op.began_us, op.took_us)
+    }
+
+    /// Whether what began then, and took so long, was under way in it.
+    pub(super) const fn has_part_of(&self, began_us: u64, took_us: u64) -> bool {
+        began_us < self.end_us && began_us + took_us >= self.start_us
     }
 
     /// Its windows; a rest that is shorter is no window.

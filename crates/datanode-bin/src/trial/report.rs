@@ -115,6 +115,8 @@ pub(super) struct RestartRow {
     pub(super) p999_ms: f64,
     /// The slowest sync of one block that the disk took meanwhile.
     pub(super) slowest_sync_ms: f64,
+    /// How much of the slowest request's time the disk had requests and completed none.
+    pub(super) disk_still_ms: Option<f64>,
 }
 
 /// A bound on a measured value.
@@ -222,16 +224,21 @@ impl Report {
                 "{name}: {mean:.0} requests/s (min {min}, median {median}, max {max} of {windows} s)"
             )?;
         }
-        let Machine { stolen_ratio: stolen, slowest_sync_ms: sync } = self.machine;
-        writeln!(
-            out,
-            "the machine: others took {:.1} % of its processors before, {:.1} % during restarts; the \
-             slowest sync of one block took {} before, {} during restarts",
-            stolen.baseline * 100.0,
-            stolen.restarts * 100.0,
-            millis(sync.baseline),
-            millis(sync.restarts)
-        )?;
+        let Machine { stolen_ratio: stolen, slowest_sync_ms: sync, longest_still_ms: still } =
+            self.machine;
+        for (name, stolen, sync, still) in [
+            ("before", stolen.baseline, sync.baseline, still.baseline),
+            ("during restarts", stolen.restarts, sync.restarts, still.restarts),
+        ] {
+            let still = still.map_or("for how long is not known".to_owned(), millis);
+            writeln!(
+                out,
+                "the machine {name}: others took {:.1} % of its processors, the slowest sync of one \
+                 block took {}, the disk stood still {still}",
+                stolen * 100.0,
+                millis(sync)
+            )?;
+        }
         let spread = |nodes: &[NodeLeaders]| {
             let leaders: Vec<_> = nodes.iter().map(|node| node.leaders.to_string()).collect();
             leaders.join(" ")
@@ -254,6 +261,7 @@ impl Report {
             ">REQUESTS",
             ">ERRORS",
             ">SLOWEST",
+            ">OF IT DISK STILL",
             ">SLOWEST SYNC",
         ]);
         let some = |ms: Option<f64>| ms.map(millis).unwrap_or_default();
@@ -269,6 +277,7 @@ impl Report {
                 row.ops.to_string(),
                 row.errors.to_string(),
                 millis(row.max_latency_ms),
+                some(row.disk_still_ms),
                 millis(row.slowest_sync_ms),
             ]);
         }
@@ -356,6 +365,7 @@ mod tests {
             max_latency_ms: 1.0,
             p999_ms: 1.0,
             slowest_sync_ms: 1.0,
+            disk_still_ms: Some(1.0),
         };
         Report { restarts: vec![row], restarts_wanted: 1, ..Report::default() }
     }

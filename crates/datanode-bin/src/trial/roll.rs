@@ -11,10 +11,11 @@ use datanode_client::{AdminClient, Client, ClientConfig, PartitionId};
 use super::addresses::Addresses;
 use super::check::{self, Checked};
 use super::churn::{Churn, Churned};
+use super::disk;
 use super::figures::{self, Latency, Span, Throughput, ms};
 use super::ledger::Ledger;
 use super::load::{self, Load, Pace, Shared};
-use super::machine::{DiskProbe, Machine, Phases, Processors, Syncs};
+use super::machine::{Machine, Phases, Processors};
 use super::plant::Plant;
 use super::plot::{Mark, Plot};
 use super::python::{self, Done, Python};
@@ -205,8 +206,8 @@ struct Trial<'a> {
 struct Outcome {
     baseline: Span,
     rounds: Rounds,
-    stolen_ratio: Phases,
-    syncs: Syncs,
+    stolen_ratio: Phases<f64>,
+    disk: disk::Seen,
     spread_before: Vec<NodeLeaders>,
     spread_after: Vec<NodeLeaders>,
     python: Option<Done>,
@@ -234,8 +235,8 @@ impl<'a> Trial<'a> {
     async fn run(self, stage: &mut Stage) -> Result<Report, Failure> {
         let python = self.start_python(stage).await?;
         let load = Load::start(&self.shared(), self.args.clients);
-        let probe = DiskProbe::start(stage.dir(), Arc::clone(&self.recorder));
-        let probe = probe.context("begin to watch the disk")?;
+        let disk = disk::Watch::start(stage.dir(), &self.recorder);
+        let disk = disk.context("begin to watch the disk")?;
         let (baseline, stolen_before) = self.baseline().await;
         let spread_before = spread(stage).await?;
         let churn = (self.args.during == Some(During::Membership)).then(|| self.churn(stage));
@@ -246,7 +247,7 @@ impl<'a> Trial<'a> {
             rounds::run(&mut stage.cluster, plan, &self.recorder, installs.as_mut()).await?;
         let restarts = Processors::now().stolen_since(processors);
         let stolen_ratio = Phases { baseline: stolen_before, restarts };
-        let syncs = probe.stop().context("watch the disk")?;
+        let disk = disk.stop().context("watch the disk")?;
         let spread_after = spread(stage).await?;
         let churn = match churn {
             Some(churn) => Some(churn.stop().await?),
@@ -270,7 +271,7 @@ impl<'a> Trial<'a> {
             baseline,
             rounds,
             stolen_ratio,
-            syncs,
+            disk,
             spread_before,
             spread_after,
             python,
@@ -386,11 +387,15 @@ impl<'a> Trial<'a> {
             machine: Machine {
                 stolen_ratio: outcome.stolen_ratio,
                 slowest_sync_ms: Phases {
-                    baseline: outcome.syncs.slowest_ms([outcome.baseline]),
-                    restarts: outcome.syncs.slowest_ms(phases()),
+                    baseline: outcome.disk.slowest_sync_ms([outcome.baseline]),
+                    restarts: outcome.disk.slowest_sync_ms(phases()),
+                },
+                longest_still_ms: Phases {
+                    baseline: outcome.disk.longest_still_ms([outcome.baseline]),
+                    restarts: outcome.disk.longest_still_ms(phases()),
                 },
             },
-            restarts: restarts.iter().map(|restart| row(restart, &ops, &outcome.syncs)).collect(),
+            restarts: restarts.iter().map(|restart| row(restart, &ops, &outcome.disk)).collect(),
             spread_before: outcome.spread_before.clone(),
             spread_after: outcome.spread_after.clone(),
             own: (args.clients > 0).then(|| of(Who::Own)),
@@ -432,9 +437,10 @@ async fn spread(stage: &Stage) -> Result<Vec<NodeLeaders>, Failure> {
     Ok(leaders.into_iter().map(|(node, leaders)| NodeLeaders { node, leaders }).collect())
 }
 
-fn row(restart: &Restarted, ops: &[Op], syncs: &Syncs) -> RestartRow {
+fn row(restart: &Restarted, ops: &[Op], disk: &disk::Seen) -> RestartRow {
     let during = || ops.iter().filter(|op| restart.phase.touches(op));
     let latency = Latency::of(during());
+    let slowest = during().max_by_key(|op| op.took_us);
     let reads = during().filter(|op| op.kind == Kind::Read).count() as u64;
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     RestartRow {
@@ -452,7 +458,8 @@ fn row(restart: &Restarted, ops: &[Op], syncs: &Syncs) -> RestartRow {
         errors: latency.errors,
         max_latency_ms: latency.max_ms,
         p999_ms: latency.p999_ms,
-        slowest_sync_ms: syncs.slowest_ms([restart.phase]),
+        slowest_sync_ms: disk.slowest_sync_ms([restart.phase]),
+        disk_still_ms: slowest.and_then(|op| disk.still_ms_in(Span::of(op))),
     }
 }
 
