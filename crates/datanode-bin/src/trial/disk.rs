@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::figures::{Span, ms};
-use super::record::Recorder;
+use super::record::{Op, Recorder};
 
 /// Between two syncs of the probe: what holds the disk up for long is seen, and it is no load.
 const SYNC_EVERY: Duration = Duration::from_millis(50);
@@ -89,13 +89,20 @@ impl Seen {
         Some(longest_ms(self.stills.as_ref()?, spans))
     }
 
-    /// How much of a span was such time.
-    pub(super) fn still_ms_in(&self, span: Span) -> Option<f64> {
-        let part = |lapse: &Lapse| {
-            let end_us = (lapse.began_us + lapse.took_us).min(span.end_us);
-            end_us.saturating_sub(lapse.began_us.max(span.start_us))
-        };
-        Some(ms(self.stills.as_ref()?.iter().map(part).sum()))
+    /// The longest time that a request took, where such times do not count.
+    pub(super) fn max_moving_ms<'a>(&self, ops: impl Iterator<Item = &'a Op>) -> Option<f64> {
+        let stills = self.stills.as_ref()?;
+        let moving_us =
+            |op: &Op| op.took_us - stills.iter().map(|still| still.part_of(op)).sum::<u64>();
+        Some(ms(ops.map(moving_us).max().unwrap_or(0)))
+    }
+}
+
+impl Lapse {
+    /// How much of a request's time it was, in microseconds.
+    fn part_of(&self, op: &Op) -> u64 {
+        let end_us = (self.began_us + self.took_us).min(op.ended_us());
+        end_us.saturating_sub(self.began_us.max(op.began_us))
     }
 }
 
@@ -195,6 +202,7 @@ impl Stills {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::op;
     use super::*;
 
     #[test]
@@ -232,10 +240,10 @@ mod tests {
         }
         assert_eq!(stills.found, [Lapse { began_us: 920_000, took_us: 200_000 }]);
         let seen = Seen { syncs: Vec::new(), stills: Some(stills.found) };
-        for (start_us, end_us, part_ms) in
-            [(0, 2_000_000, 200.0), (0, 1_000_000, 80.0), (1_100_000, 1_200_000, 20.0), (0, 9, 0.0)]
+        for (began_ms, took_ms, moving_ms) in
+            [(0, 2000, 1800.0), (0, 1000, 920.0), (1100, 100, 80.0), (950, 50, 0.0), (0, 9, 9.0)]
         {
-            assert_eq!(seen.still_ms_in(Span { start_us, end_us }), Some(part_ms));
+            assert_eq!(seen.max_moving_ms([&op(began_ms, took_ms)].into_iter()), Some(moving_ms));
         }
         assert_eq!(seen.longest_still_ms([Span { start_us: 0, end_us: 930_000 }]), Some(200.0));
     }

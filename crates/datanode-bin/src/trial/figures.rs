@@ -18,11 +18,6 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// When a request was on its way.
-    pub(super) const fn of(op: &Op) -> Self {
-        Self { start_us: op.began_us, end_us: op.ended_us() }
-    }
-
     /// Whether a request was on its way in it.
     pub(super) const fn touches(&self, op: &Op) -> bool {
         self.has_part_of(op.began_us, op.took_us)
@@ -152,15 +147,8 @@ impl Throughput {
 
 #[cfg(test)]
 mod tests {
-    use datanode_client::PartitionId;
-
+    use super::super::record::op;
     use super::*;
-
-    fn op(began_ms: u64, took_ms: u64) -> Op {
-        let (began_us, took_us) = (began_ms * 1000, took_ms * 1000);
-        let partition_id = PartitionId::new(1).unwrap();
-        Op { began_us, took_us, partition_id, kind: Kind::Read, who: Who::Own, ok: true }
-    }
 
     fn span(start_ms: u64, end_ms: u64) -> Span {
         Span { start_us: start_ms * 1000, end_us: end_ms * 1000 }

@@ -49,6 +49,19 @@ impl Op {
     }
 }
 
+/// A read that ended well.
+#[cfg(test)]
+pub(super) fn op(began_ms: u64, took_ms: u64) -> Op {
+    Op {
+        began_us: began_ms * 1000,
+        took_us: took_ms * 1000,
+        partition_id: PartitionId::new(1).unwrap(),
+        kind: Kind::Read,
+        who: Who::Own,
+        ok: true,
+    }
+}
+
 /// A promise that was broken, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Broken {

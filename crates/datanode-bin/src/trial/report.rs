@@ -29,6 +29,9 @@ pub(super) struct Report {
     pub(super) errors: u64,
     /// Of the requests that were on their way while a node was restarted.
     pub(super) max_ms: f64,
+    /// Likewise, where the times do not count in which the disk had requests and completed
+    /// none; not known where the system does not count them.
+    pub(super) max_moving_ms: Option<f64>,
     pub(super) p999_ms: f64,
     /// Which part of the baseline's throughput was missing meanwhile.
     pub(super) loss_ratio: f64,
@@ -112,11 +115,11 @@ pub(super) struct RestartRow {
     pub(super) writes: u64,
     pub(super) errors: u64,
     pub(super) max_latency_ms: f64,
+    /// See [`Report::max_moving_ms`].
+    pub(super) max_moving_ms: Option<f64>,
     pub(super) p999_ms: f64,
     /// The slowest sync of one block that the disk took meanwhile.
     pub(super) slowest_sync_ms: f64,
-    /// How much of the slowest request's time the disk had requests and completed none.
-    pub(super) disk_still_ms: Option<f64>,
 }
 
 /// A bound on a measured value.
@@ -261,7 +264,7 @@ impl Report {
             ">REQUESTS",
             ">ERRORS",
             ">SLOWEST",
-            ">OF IT DISK STILL",
+            ">WHILE DISK MOVES",
             ">SLOWEST SYNC",
         ]);
         let some = |ms: Option<f64>| ms.map(millis).unwrap_or_default();
@@ -277,7 +280,7 @@ impl Report {
                 row.ops.to_string(),
                 row.errors.to_string(),
                 millis(row.max_latency_ms),
-                some(row.disk_still_ms),
+                some(row.max_moving_ms),
                 millis(row.slowest_sync_ms),
             ]);
         }
@@ -363,9 +366,9 @@ mod tests {
             writes: 50,
             errors: 0,
             max_latency_ms: 1.0,
+            max_moving_ms: Some(1.0),
             p999_ms: 1.0,
             slowest_sync_ms: 1.0,
-            disk_still_ms: Some(1.0),
         };
         Report { restarts: vec![row], restarts_wanted: 1, ..Report::default() }
     }

@@ -367,6 +367,7 @@ impl<'a> Trial<'a> {
             ops: Latency::of(measured()).ops,
             errors: faults.errors,
             max_ms,
+            max_moving_ms: outcome.disk.max_moving_ms(on_their_way()),
             p999_ms: during_restarts.p999_ms,
             loss_ratio,
             self_led_prelisten: unserved.self_led_prelisten,
@@ -440,7 +441,6 @@ async fn spread(stage: &Stage) -> Result<Vec<NodeLeaders>, Failure> {
 fn row(restart: &Restarted, ops: &[Op], disk: &disk::Seen) -> RestartRow {
     let during = || ops.iter().filter(|op| restart.phase.touches(op));
     let latency = Latency::of(during());
-    let slowest = during().max_by_key(|op| op.took_us);
     let reads = during().filter(|op| op.kind == Kind::Read).count() as u64;
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     RestartRow {
@@ -459,7 +459,7 @@ fn row(restart: &Restarted, ops: &[Op], disk: &disk::Seen) -> RestartRow {
         max_latency_ms: latency.max_ms,
         p999_ms: latency.p999_ms,
         slowest_sync_ms: disk.slowest_sync_ms([restart.phase]),
-        disk_still_ms: slowest.and_then(|op| disk.still_ms_in(Span::of(op))),
+        max_moving_ms: disk.max_moving_ms(during()),
     }
 }
 
