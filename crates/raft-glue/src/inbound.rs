@@ -86,6 +86,9 @@ impl PartitionHost {
             RaftRequest::PreVote { vote, last, leader_gone } => {
                 sent_by(from, vote)?;
                 group.may_vote()?;
+                if leader_gone && group.is_deposed_word(from, vote) {
+                    return Ok(group.refuse(vote));
+                }
                 if leader_gone && group.has_lost_leader(Some(from)) {
                     return Ok(group.would_succeed(vote, last));
                 }

@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use partition_types::{LogId, NodeId, Vote};
 use tokio::time::Instant;
@@ -36,10 +37,19 @@ const STEP: Duration = Duration::from_millis(100);
 /// Between two rounds of asking; after a campaign it is longer, and doubles.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
+/// Whom somebody is to succeed.
+#[derive(Debug, Clone, Copy)]
+enum Lost {
+    /// One whose process is gone, or who said that it does not lead any more.
+    Leader(NodeId),
+    /// This replica, which led in that term: it was deposed by one who did not win yet.
+    Own(u64),
+}
+
 /// What is searched for, and how long.
 #[derive(Clone, Copy)]
 pub(crate) struct Succession {
-    /// `None`: the leader was deposed, and lives.
+    /// `None`: this replica was deposed.
     gone: Option<NodeId>,
     give_up: Instant,
 }
@@ -86,7 +96,7 @@ impl Shared {
                         .for_each_concurrent(parallel, |group| async move {
                             // It may have waited for its turn, and been succeeded.
                             if group.leader_gone.load(Ordering::Acquire) {
-                                group.succeed(Some(leader), give_up_after).await;
+                                group.succeed(Lost::Leader(leader), give_up_after).await;
                             }
                         })
                         .await;
@@ -133,7 +143,11 @@ impl Group {
 
     /// One search at a time: two of them would depose each other's leader. A
     /// peer is gone twice at least, by its connection and by its next process.
-    async fn succeed(&self, gone: Option<NodeId>, give_up_after: Duration) {
+    async fn succeed(&self, lost: Lost, give_up_after: Duration) {
+        let (gone, mut led_in) = match lost {
+            Lost::Leader(node_id) => (Some(node_id), None),
+            Lost::Own(term) => (None, Some(term)),
+        };
         let search = Succession { gone, give_up: Instant::now() + give_up_after };
         if self.succession.lock().replace(search).is_some() {
             return;
@@ -146,9 +160,13 @@ impl Group {
                 return;
             }
             if !self.shared.leads.is_serving() {
-                // Its time begins with the right to campaign. Where nobody serves, in a cold
-                // start, the others may be content with the leader that was deposed.
+                // Its time begins with the right to campaign. The others may be content with the
+                // leader that was deposed: they are told, and where nobody serves, in a cold
+                // start, the one that can win may be this one.
                 self.search_for(give_up_after);
+                if let Some(term) = led_in.take() {
+                    self.tell_deposed(term).await;
+                }
                 if self.is_needed().await {
                     self.campaign_when_due().await;
                 }
@@ -191,8 +209,39 @@ impl Group {
             && self.view().is_some_and(|view| !view.leads() && Some(view.term) == term)
     }
 
+    /// Tells the other voters that this replica does not lead any more, as it did in `term`. It is
+    /// a pre-vote for that term, which is too late for anybody to grant.
+    async fn tell_deposed(&self, term: u64) {
+        let me = self.shared.config.node_id;
+        let vote = Vote { term, voted_for: Some(me), committed: false };
+        let (voters, last) = (self.membership().voters(), self.last());
+        let others = voters.into_iter().filter(|id| *id != me);
+        join_all(others.map(|id| self.ask_pre_vote(id, vote, last))).await;
+    }
+
+    /// Whether a pre-vote is the word of this replica's leader that it does not lead any more:
+    /// then it is looked for another one.
+    pub(crate) fn is_deposed_word(self: &Arc<Self>, from: NodeId, vote: Vote) -> bool {
+        let is_late = self.own_vote().is_some_and(|own| vote.term <= own.term);
+        if !is_late || self.leader() != Some(from) {
+            return false;
+        }
+        if self.is_orphaned_by(from) && !self.shared.is_draining() {
+            self.search_successor(Lost::Leader(from));
+        }
+        true
+    }
+
+    fn search_successor(self: &Arc<Self>, lost: Lost) {
+        let group = Arc::clone(self);
+        self.shared.tasks.spawn(async move {
+            group.succeed(lost, group.shared.config.election_timeout.0).await;
+        });
+    }
+
     /// Notes a vote, and a leader that was deposed by one who did not win yet: if
-    /// that one never does, this replica may be the only one that can.
+    /// that one never does, this replica may be the only one that can. It need not be a later
+    /// term: of two who ask for votes in the same, the one with the higher id comes later.
     ///
     /// A vote of `found_term` or before was given in an earlier life: nobody is about to win
     /// by that one.
@@ -203,21 +252,19 @@ impl Group {
         now: Option<&View>,
     ) {
         let Some(now) = now.filter(|now| !now.committed && now.term > found_term) else { return };
-        if before.is_some_and(|before| before.term == now.term) {
+        let vote = |view: &View| (view.term, view.voted_for);
+        if before.is_some_and(|before| vote(before) == vote(now)) {
             return;
         }
         self.campaign.lock().voted_at = Some(Instant::now());
-        if before.is_some_and(View::leads) && !self.shared.is_draining() {
+        if let Some(led) = before.filter(|before| before.leads() && !self.shared.is_draining()) {
             self.leader_gone.store(true, Ordering::Release);
             // This comes later than the vote: the winner may be known by now.
             if self.leader().is_some() {
                 self.leader_gone.store(false, Ordering::Release);
                 return;
             }
-            let group = Arc::clone(self);
-            self.shared.tasks.spawn(async move {
-                group.succeed(None, group.shared.config.election_timeout.0).await;
-            });
+            self.search_successor(Lost::Own(led.term));
         }
     }
 

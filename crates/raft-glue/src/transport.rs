@@ -157,7 +157,8 @@ pub enum RaftRequest {
         /// where the voter lost it too.
         leader_gone: bool,
     },
-    /// Asks whether a vote would be given; changes nothing.
+    /// Asks whether a vote would be given; changes nothing. By the receiver's own leader, for
+    /// the term in which it led and with `leader_gone`: it does not lead any more.
     PreVote {
         /// The vote that would be asked for.
         vote: Vote,

@@ -89,6 +89,11 @@ impl Seen {
         Some(longest_ms(self.stills.as_ref()?, spans))
     }
 
+    /// Such times, in their order; none where the device does not count.
+    pub(super) fn stills(&self) -> Vec<Span> {
+        self.stills.iter().flatten().map(Lapse::span).collect()
+    }
+
     /// The longest time that a request took, where such times do not count.
     pub(super) fn max_moving_ms<'a>(&self, ops: impl Iterator<Item = &'a Op>) -> Option<f64> {
         let stills = self.stills.as_ref()?;
@@ -99,6 +104,10 @@ impl Seen {
 }
 
 impl Lapse {
+    const fn span(&self) -> Span {
+        Span { start_us: self.began_us, end_us: self.began_us + self.took_us }
+    }
+
     /// How much of a request's time it was, in microseconds.
     fn part_of(&self, op: &Op) -> u64 {
         let end_us = (self.began_us + self.took_us).min(op.ended_us());

@@ -23,7 +23,7 @@ const HEIGHT: f64 = 545.0;
 const MS_MIN: f64 = 0.5;
 
 const STYLE: &str = "text{font:12px sans-serif;fill:#333}.end{text-anchor:end}\
-.mid{text-anchor:middle}.grid{stroke:#ddd}.down{fill:#f3d9d2}.bound{stroke:#b00;\
+.mid{text-anchor:middle}.grid{stroke:#ddd}.down{fill:#f3d9d2}.still{fill:#b8b8b8}.bound{stroke:#b00;\
 stroke-dasharray:6 4}.max{fill:none;stroke:#c2552d}.p99{fill:none;stroke:#2d6fc2}\
 .rate{fill:none;stroke:#3b7d3b}";
 
@@ -45,6 +45,8 @@ pub(super) struct Plot<'a> {
     /// The part of the time that is shown.
     pub(super) span: Span,
     pub(super) restarts: &'a [Mark],
+    /// When the disk stood still.
+    pub(super) stills: &'a [Span],
     /// The bound on the slowest request, in milliseconds.
     pub(super) bound_ms: f64,
 }
@@ -88,18 +90,29 @@ impl Plot<'_> {
 
     fn marks(&self, svg: &mut String) {
         for Mark { away, name } in self.restarts {
-            let (x, end) = (self.x(away.start_us), self.x(away.end_us));
-            let (top, height) = (LATENCY.top, RATE.bottom - LATENCY.top);
-            let width = (end - x).max(1.0);
-            put(
-                svg,
-                format_args!(
-                    "<rect class=\"down\" x=\"{x:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"{height}\"/>"
-                ),
-            );
-            let (middle, y, name) = (x + width / 2.0, top - 6.0, escaped(name));
+            let (x, width) = self.shade(svg, "down", *away, RATE.bottom);
+            let (middle, y, name) = (x + width / 2.0, LATENCY.top - 6.0, escaped(name));
             put(svg, format_args!("<text class=\"mid\" x=\"{middle:.1}\" y=\"{y}\">{name}</text>"));
         }
+        let shown = |still: &&Span| {
+            still.end_us >= self.span.start_us && still.start_us <= self.span.end_us
+        };
+        for still in self.stills.iter().filter(shown) {
+            self.shade(svg, "still", *still, LATENCY.bottom);
+        }
+    }
+
+    /// A time as a shade from the top down. Where it begins, and how wide it is.
+    fn shade(&self, svg: &mut String, class: &str, time: Span, bottom: f64) -> (f64, f64) {
+        let (x, top) = (self.x(time.start_us), LATENCY.top);
+        let (width, height) = ((self.x(time.end_us) - x).max(1.0), bottom - top);
+        put(
+            svg,
+            format_args!(
+                "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"{height}\"/>"
+            ),
+        );
+        (x, width)
     }
 
     fn latencies(&self, svg: &mut String) {
@@ -125,8 +138,8 @@ impl Plot<'_> {
             svg,
             format_args!(
                 "<text x=\"{LEFT}\" y=\"40\">slowest (red) and 99th percentile (blue) of the requests \
-             that ended in each 100 ms; shaded: from the signal until the port is open; dashed: \
-             {bound_ms} ms</text>"
+             that ended in each 100 ms; red shade: from the signal until the port is open; grey: the \
+             disk stood still; dashed: {bound_ms} ms</text>"
             ),
         );
     }
@@ -204,25 +217,22 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use datanode_client::PartitionId;
-
-    use super::super::record::{Kind, Who};
+    use super::super::record::op;
     use super::*;
 
     #[test]
     fn draws_every_window_and_breaks_the_line_where_nothing_ended() {
-        let op = |ended_ms: u64, took_ms: u64| {
-            let (began_us, took_us) = ((ended_ms - took_ms) * 1000, took_ms * 1000);
-            let partition_id = PartitionId::new(1).unwrap();
-            Op { began_us, took_us, partition_id, kind: Kind::Read, who: Who::Own, ok: true }
-        };
         // Every 100 ms, but nothing between 2 and 3 s.
         let times = (1..50).map(|n| 1000 + n * 100).filter(|at| !(2000..3000).contains(at));
-        let ops: Vec<_> = times.map(|at| op(at + 50, 20)).collect();
+        let ops: Vec<_> = times.map(|at| op(at + 30, 20)).collect();
         let span = Span { start_us: 1_000_000, end_us: 6_000_000 };
         let away = Span { start_us: 2_000_000, end_us: 3_000_000 };
         let restarts = [Mark { away, name: "node 1 & <2>".to_owned() }];
-        let plot = Plot { title: "a trial", ops: &ops, span, restarts: &restarts, bound_ms: 250.0 };
+        // The last one is after the time that is shown.
+        let stills = [(2_100_000, 2_400_000), (6_500_000, 7_000_000)];
+        let stills = stills.map(|(start_us, end_us)| Span { start_us, end_us });
+        let (title, restarts, bound_ms) = ("a trial", &restarts, 250.0);
+        let plot = Plot { title, ops: &ops, span, restarts, stills: &stills, bound_ms };
         let svg = plot.svg();
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
         assert!(svg.contains("node 1 &amp; &lt;2>"));
@@ -230,6 +240,7 @@ mod tests {
         let path = max.split("d=\"").nth(1).unwrap();
         assert_eq!(path.matches('M').count(), 2, "{path}");
         assert_eq!(path.matches(['M', 'L']).count(), ops.len(), "{path}");
+        assert_eq!(svg.matches("class=\"still\"").count(), 1);
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
         let nothing = Plot { ops: &[], restarts: &[], ..plot };
         assert!(!nothing.svg().contains("NaN"));

@@ -350,7 +350,7 @@ impl<'a> Trial<'a> {
         let phases = || restarts.iter().map(|restart| restart.phase);
         let end_us = restarts.last().map_or(outcome.baseline.end_us, |last| last.phase.end_us);
         let whole = Span { start_us: outcome.baseline.start_us, end_us };
-        self.draw(&ops, whole, restarts)?;
+        self.draw(&ops, whole, outcome)?;
         let measured = || ops.iter().filter(|op| whole.touches(op));
         let on_their_way = || ops.iter().filter(|op| phases().any(|phase| phase.touches(op)));
         let during_restarts = Latency::of(on_their_way());
@@ -414,10 +414,10 @@ impl<'a> Trial<'a> {
         })
     }
 
-    fn draw(&self, ops: &[Op], span: Span, restarts: &[Restarted]) -> anyhow::Result<()> {
+    fn draw(&self, ops: &[Op], span: Span, outcome: &Outcome) -> anyhow::Result<()> {
         let Some(path) = &self.args.plot else { return Ok(()) };
+        let restarts = outcome.rounds.restarts.iter();
         let marks: Vec<Mark> = restarts
-            .iter()
             .map(|restart| Mark { away: restart.away(), name: format!("node {}", restart.node) })
             .collect();
         let signal = self.args.plan().signal.name();
@@ -428,7 +428,8 @@ impl<'a> Trial<'a> {
             self.args.load_delay_ms.map_or(String::new(), |ms| format!(", loads {ms} ms slower")),
         );
         let bound_ms = self.args.max_ms();
-        let plot = Plot { title: &title, ops, span, restarts: &marks, bound_ms };
+        let stills = outcome.disk.stills();
+        let plot = Plot { title: &title, ops, span, restarts: &marks, stills: &stills, bound_ms };
         std::fs::write(path, plot.svg()).with_context(|| format!("write {}", path.display()))
     }
 }

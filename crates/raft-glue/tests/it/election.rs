@@ -216,44 +216,63 @@ async fn a_leader_that_is_told_gone_again_and_again_has_one_successor() {
 }
 
 /// A candidate that does not win takes a leader down all the same. In a cold start that
-/// one's node may not serve yet, and then it may not look for a successor yet either.
+/// one's node may not serve yet, and then it may not look for a successor yet either. Those
+/// who do serve heard of it a moment ago, and are content until they are told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_deposed_before_its_node_serves_is_succeeded_by_those_who_do() {
+    let (cluster, id) = led_without_timers(&[1]).await;
+    depose(&cluster, id, 1).await;
+    assert_ne!(cluster.await_other_leader(id, &[1, 2, 3], 1).await, 1);
+    write(&cluster, id, b"after").await;
+}
+
+/// They were not told: then it is up to the one that was deposed, when its node serves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_deposed_before_its_node_serves_is_succeeded_when_it_does() {
-    let (cluster, id) = deposed(&[1]).await;
+    let (cluster, id) = led_without_timers(&[1]).await;
+    cluster.net.isolate(node(1));
+    depose(&cluster, id, 1).await;
     tokio::time::sleep(ELECTION.0).await;
     assert_eq!(cluster.replica(1, id).leader(), None, "led behind a closed port");
+    cluster.net.heal_unseen();
     cluster.node(1).host.set_serving(true);
     cluster.await_leader(id, &[1, 2, 3]).await;
     write(&cluster, id, b"after").await;
 }
 
-/// Where nobody serves yet, nobody else would look for a successor.
+/// Where nobody serves yet, nobody else would look for a successor. Of two who ask for votes in
+/// the same term the one with the higher id deposes the other, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_deposed_in_a_cold_start_is_succeeded_before_anybody_serves() {
-    let (cluster, id) = deposed(&[1, 2, 3]).await;
-    cluster.await_leader(id, &[1, 2, 3]).await;
-    write(&cluster, id, b"after").await;
+    for later in [0, 1] {
+        let (cluster, id) = led_without_timers(&[1, 2, 3]).await;
+        depose(&cluster, id, later).await;
+        cluster.await_leader(id, &[1, 2, 3]).await;
+        write(&cluster, id, b"after").await;
+    }
 }
 
-/// A group whose leader, node 1, was taken down by a candidate that does not win, and
-/// that no timer helps; these nodes do not serve.
-async fn deposed(starting: &[u64]) -> (Cluster, PartitionId) {
+/// A group that node 1 leads and no timer helps; these nodes do not serve.
+async fn led_without_timers(starting: &[u64]) -> (Cluster, PartitionId) {
     let never = (Duration::from_secs(600), Duration::from_secs(1200));
     let cluster = Cluster::start_with(3, never).await;
-    let id = cluster.create(1, &[1, 2, 3]).await;
-    cluster.await_leader(id, &[1, 2, 3]).await;
-    let term = cluster.replica(1, id).status().term;
+    let id = cluster.create_led_by(1, 1).await;
     starting.iter().for_each(|on| cluster.node(*on).host.set_serving(false));
-    let vote = Vote { term: term + 1, voted_for: Some(node(3)), committed: false };
+    (cluster, id)
+}
+
+/// Takes its leader, node 1, down by a candidate that does not win, so many terms later.
+async fn depose(cluster: &Cluster, id: PartitionId, later: u64) {
+    let term = cluster.replica(1, id).status().term + later;
+    let vote = Vote { term, voted_for: Some(node(3)), committed: false };
     let request = RaftRequest::Vote {
         vote,
-        last: Some(LogId { term: vote.term, leader: Some(node(3)), index: 1_000 }),
+        last: Some(LogId { term, leader: Some(node(3)), index: 1_000 }),
         leadership_transfer: true,
         leader_gone: false,
     };
     let granted = cluster.node(1).host.handle(node(3), id, request).await;
     assert!(matches!(granted, Ok(RaftReply::Vote { granted: true, .. })), "{granted:?}");
-    (cluster, id)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
