@@ -139,7 +139,7 @@ enum During {
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let (partitions, set) = (args.partitions, args.set.clone());
     let mut stage = Stage::set(args.nodes()?, partitions, args.dir.clone(), set).await?;
-    match Trial::prepare(&args, &stage).await?.run(&mut stage).await {
+    match Box::pin(Trial::prepare(&args, &stage).await?.run(&mut stage)).await {
         Ok(report) => finish(stage, &report, &args).await,
         Err(failure) => {
             stage.leave_files();
