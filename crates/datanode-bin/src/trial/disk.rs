@@ -2,9 +2,9 @@
 //! are one, as on the machine of a trial, for that one.
 //!
 //! Two things are seen, each by a thread of its own. What a program gets: how long one block
-//! takes to be durable. What the device does: the times in which it had requests, at least that
-//! block, and completed none. However much a node writes, that goes on in requests of a megabyte
-//! or less, which complete.
+//! takes to be durable. What the device does: the times in which it had requests, and completed
+//! none. Much to write makes no such time by itself: it goes on in requests of bounded size
+//! (`max_sectors_kb`), which complete one by one.
 
 use std::fs::{File, read_to_string};
 use std::io;
@@ -31,15 +31,8 @@ const STILL_MIN_US: u64 = 30_000;
 pub(super) struct Watch {
     /// Their ends end the threads.
     stop: [Sender<()>; 2],
-    syncs: JoinHandle<io::Result<Vec<Lapse>>>,
-    stills: JoinHandle<Option<Vec<Lapse>>>,
-}
-
-/// Something that took time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Lapse {
-    began_us: u64,
-    took_us: u64,
+    syncs: JoinHandle<io::Result<Vec<Span>>>,
+    stills: JoinHandle<Option<Vec<Span>>>,
 }
 
 impl Watch {
@@ -72,9 +65,9 @@ impl Watch {
 
 /// What a [`Watch`] saw.
 pub(super) struct Seen {
-    syncs: Vec<Lapse>,
+    syncs: Vec<Span>,
     /// `None`: the file system is on no device that counts.
-    stills: Option<Vec<Lapse>>,
+    stills: Option<Vec<Span>>,
 }
 
 impl Seen {
@@ -90,35 +83,26 @@ impl Seen {
     }
 
     /// Such times, in their order; none where the device does not count.
-    pub(super) fn stills(&self) -> Vec<Span> {
-        self.stills.iter().flatten().map(Lapse::span).collect()
+    pub(super) fn stills(&self) -> &[Span] {
+        self.stills.as_deref().unwrap_or_default()
     }
 
     /// The longest time that a request took, where such times do not count.
     pub(super) fn max_moving_ms<'a>(&self, ops: impl Iterator<Item = &'a Op>) -> Option<f64> {
         let stills = self.stills.as_ref()?;
-        let moving_us =
-            |op: &Op| op.took_us - stills.iter().map(|still| still.part_of(op)).sum::<u64>();
+        let moving_us = |op: &Op| {
+            let time = Span::of(op);
+            time.len_us() - stills.iter().map(|still| still.overlap_us(time)).sum::<u64>()
+        };
         Some(ms(ops.map(moving_us).max().unwrap_or(0)))
     }
 }
 
-impl Lapse {
-    const fn span(&self) -> Span {
-        Span { start_us: self.began_us, end_us: self.began_us + self.took_us }
-    }
-
-    /// How much of a request's time it was, in microseconds.
-    fn part_of(&self, op: &Op) -> u64 {
-        let end_us = (self.began_us + self.took_us).min(op.ended_us());
-        end_us.saturating_sub(self.began_us.max(op.began_us))
-    }
-}
-
-fn longest_ms(lapses: &[Lapse], spans: impl IntoIterator<Item = Span>) -> f64 {
+/// The longest of these times of which any of the spans has a part.
+fn longest_ms(times: &[Span], spans: impl IntoIterator<Item = Span>) -> f64 {
     let longest = |span: Span| {
-        let under_way = |lapse: &&Lapse| span.has_part_of(lapse.began_us, lapse.took_us);
-        lapses.iter().filter(under_way).map(|lapse| lapse.took_us).max().unwrap_or(0)
+        let under_way = times.iter().filter(|time| span.has_part_of(**time));
+        under_way.map(|time| time.len_us()).max().unwrap_or(0)
     };
     ms(spans.into_iter().map(longest).max().unwrap_or(0))
 }
@@ -135,18 +119,18 @@ fn goes_on(stopped: &Receiver<()>, after: Duration) -> bool {
     stopped.recv_timeout(after) == Err(RecvTimeoutError::Timeout)
 }
 
-fn sync_blocks(file: &File, recorder: &Recorder, stopped: &Receiver<()>) -> io::Result<Vec<Lapse>> {
+fn sync_blocks(file: &File, recorder: &Recorder, stopped: &Receiver<()>) -> io::Result<Vec<Span>> {
     let mut syncs = Vec::new();
     while goes_on(stopped, SYNC_EVERY) {
-        let began_us = recorder.now_us();
+        let start_us = recorder.now_us();
         file.write_all_at(&BLOCK, 0)?;
         file.sync_data()?;
-        syncs.push(Lapse { began_us, took_us: recorder.now_us() - began_us });
+        syncs.push(Span { start_us, end_us: recorder.now_us() });
     }
     Ok(syncs)
 }
 
-fn see_stills(counters: &Path, recorder: &Recorder, stopped: &Receiver<()>) -> Option<Vec<Lapse>> {
+fn see_stills(counters: &Path, recorder: &Recorder, stopped: &Receiver<()>) -> Option<Vec<Span>> {
     let look = || Device::of(&read_to_string(counters).ok()?);
     let mut stills = Stills::new(recorder.now_us(), look()?);
     while goes_on(stopped, LOOK_EVERY) {
@@ -188,7 +172,7 @@ struct Stills {
     /// Since when it has requests, and has completed none.
     since_us: u64,
     last: Device,
-    found: Vec<Lapse>,
+    found: Vec<Span>,
 }
 
 impl Stills {
@@ -199,9 +183,9 @@ impl Stills {
     fn look(&mut self, at_us: u64, device: Device) {
         let stands = device.completed == self.last.completed && device.in_flight > 0;
         if !stands {
-            let took_us = at_us - self.since_us;
-            if self.last.in_flight > 0 && took_us >= STILL_MIN_US {
-                self.found.push(Lapse { began_us: self.since_us, took_us });
+            let still = Span { start_us: self.since_us, end_us: at_us };
+            if self.last.in_flight > 0 && still.len_us() >= STILL_MIN_US {
+                self.found.push(still);
             }
             self.since_us = at_us;
         }
@@ -247,7 +231,7 @@ mod tests {
         ] {
             stills.look(at_ms * 1000, Device { completed, in_flight });
         }
-        assert_eq!(stills.found, [Lapse { began_us: 920_000, took_us: 200_000 }]);
+        assert_eq!(stills.found, [Span { start_us: 920_000, end_us: 1_120_000 }]);
         let seen = Seen { syncs: Vec::new(), stills: Some(stills.found) };
         for (began_ms, took_ms, moving_ms) in
             [(0, 2000, 1800.0), (0, 1000, 920.0), (1100, 100, 80.0), (950, 50, 0.0), (0, 9, 9.0)]

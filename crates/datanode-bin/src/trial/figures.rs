@@ -18,14 +18,29 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Whether a request was on its way in it.
-    pub(super) const fn touches(&self, op: &Op) -> bool {
-        self.has_part_of(op.began_us, op.took_us)
+    /// When a request was on its way.
+    pub(super) const fn of(op: &Op) -> Self {
+        Self { start_us: op.began_us, end_us: op.ended_us() }
     }
 
-    /// Whether what began then, and took so long, was under way in it.
-    pub(super) const fn has_part_of(&self, began_us: u64, took_us: u64) -> bool {
-        began_us < self.end_us && began_us + took_us >= self.start_us
+    pub(super) const fn len_us(self) -> u64 {
+        self.end_us - self.start_us
+    }
+
+    /// Whether a request was on its way in it.
+    pub(super) const fn touches(&self, op: &Op) -> bool {
+        self.has_part_of(Self::of(op))
+    }
+
+    /// Whether something that took that time was under way in it.
+    pub(super) const fn has_part_of(self, other: Self) -> bool {
+        other.start_us < self.end_us && other.end_us >= self.start_us
+    }
+
+    /// How much of another one it has, in microseconds.
+    pub(super) fn overlap_us(self, other: Self) -> u64 {
+        let end_us = self.end_us.min(other.end_us);
+        end_us.saturating_sub(self.start_us.max(other.start_us))
     }
 
     /// Its windows; a rest that is shorter is no window.

@@ -428,8 +428,14 @@ impl<'a> Trial<'a> {
             self.args.load_delay_ms.map_or(String::new(), |ms| format!(", loads {ms} ms slower")),
         );
         let bound_ms = self.args.max_ms();
-        let stills = outcome.disk.stills();
-        let plot = Plot { title: &title, ops, span, restarts: &marks, stills: &stills, bound_ms };
+        let plot = Plot {
+            title: &title,
+            ops,
+            span,
+            restarts: &marks,
+            stills: outcome.disk.stills(),
+            bound_ms,
+        };
         std::fs::write(path, plot.svg()).with_context(|| format!("write {}", path.display()))
     }
 }
