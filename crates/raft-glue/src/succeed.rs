@@ -155,6 +155,7 @@ impl Group {
         let _searching = Searching(self);
         tokio::time::sleep(STEP * self.rank_without(gone)).await;
         let mut pause = protocol::CAMPAIGN_PAUSE;
+        let mut seen_term = 0;
         while self.leader_gone.load(Ordering::Acquire) && self.searches() {
             if !self.fence.state().may_lead() {
                 return;
@@ -176,7 +177,7 @@ impl Group {
             let Ok(body) = self.me().activate(Cause::Succession).await else { return };
             let term = self.view().map(|view| view.term);
             let mut wait = ASK_AGAIN;
-            if self.may_succeed().await && self.is_still_orphaned(term) {
+            if self.may_succeed(&mut seen_term).await && self.is_still_orphaned(term) {
                 // Votes are on their way, and wait for disks: a campaign in the next term
                 // would void them, and load the disks once more.
                 wait = pause;
@@ -287,15 +288,18 @@ impl Group {
         u32::try_from(others.take_while(|id| *id != me).count()).unwrap_or(u32::MAX)
     }
 
-    /// Whether a quorum lost the leader too and would vote for this replica.
-    async fn may_succeed(&self) -> bool {
+    /// Whether a quorum lost the leader too and would vote for this replica, in the term after
+    /// all that were seen: others may have voted in a later one than this replica, for somebody
+    /// who does not win, and would refuse to vote in that one for ever.
+    async fn may_succeed(&self, seen_term: &mut u64) -> bool {
         let Some(view) = self.view() else { return false };
         let me = self.shared.config.node_id;
         let membership = self.membership();
         if view.leads() || !membership.voters().contains(&me) || self.awaits_winner(Some(me)) {
             return false;
         }
-        let vote = Vote { term: view.term + 1, voted_for: Some(me), committed: false };
+        *seen_term = view.term.max(*seen_term);
+        let vote = Vote { term: *seen_term + 1, voted_for: Some(me), committed: false };
         let last = self.last();
         let mut granted = vec![me];
         let mut answers: FuturesUnordered<_> = membership
@@ -304,7 +308,9 @@ impl Group {
             .filter(|id| *id != me)
             .map(|id| async move { (id, self.ask_pre_vote(id, vote, last).await) })
             .collect();
-        while let Some((id, yes)) = answers.next().await {
+        while let Some((id, answer)) = answers.next().await {
+            let Some((yes, term)) = answer else { continue };
+            *seen_term = term.max(*seen_term);
             if yes {
                 granted.push(id);
             }
@@ -315,13 +321,22 @@ impl Group {
         membership.is_quorum(&granted)
     }
 
-    async fn ask_pre_vote(&self, to: NodeId, vote: Vote, last: Option<LogId>) -> bool {
-        let Some(member) = self.member(to) else { return false };
+    /// Whether a voter would vote so, and its own term.
+    async fn ask_pre_vote(
+        &self,
+        to: NodeId,
+        vote: Vote,
+        last: Option<LogId>,
+    ) -> Option<(bool, u64)> {
+        let member = self.member(to)?;
         let request = RaftRequest::PreVote { vote, last, leader_gone: true };
         let wait = self.shared.config.heartbeat_interval;
         let call = self.shared.transport.call(to, &member, self.id, request, wait);
         let reply = tokio::time::timeout(wait, call).await;
-        matches!(reply, Ok(Ok(RaftReply::Vote { granted: true, .. })))
+        match reply {
+            Ok(Ok(RaftReply::Vote { vote, granted, .. })) => Some((granted, vote.term)),
+            _ => None,
+        }
     }
 
     /// Says no to a pre-vote. Changes nothing.

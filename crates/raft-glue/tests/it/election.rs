@@ -226,6 +226,23 @@ async fn a_leader_deposed_before_its_node_serves_is_succeeded_by_those_who_do() 
     write(&cluster, id, b"after").await;
 }
 
+/// Those who may not lead yet voted in a later term than the one who serves and is to lead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_deposed_in_a_later_term_is_succeeded_by_one_who_did_not_vote_in_it() {
+    let (cluster, id) = led_without_timers(&[1, 3]).await;
+    let term = cluster.replica(1, id).status().term;
+    claim_vote(
+        &cluster,
+        id,
+        3,
+        Vote { term: term + 1, voted_for: Some(node(1)), committed: false },
+    )
+    .await;
+    depose(&cluster, id, 1).await;
+    assert_eq!(cluster.await_leader(id, &[1, 2, 3]).await, 2);
+    write(&cluster, id, b"after").await;
+}
+
 /// They were not told: then it is up to the one that was deposed, when its node serves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_deposed_before_its_node_serves_is_succeeded_when_it_does() {
@@ -264,14 +281,19 @@ async fn led_without_timers(starting: &[u64]) -> (Cluster, PartitionId) {
 /// Takes its leader, node 1, down by a candidate that does not win, so many terms later.
 async fn depose(cluster: &Cluster, id: PartitionId, later: u64) {
     let term = cluster.replica(1, id).status().term + later;
-    let vote = Vote { term, voted_for: Some(node(3)), committed: false };
+    claim_vote(cluster, id, 1, Vote { term, voted_for: Some(node(3)), committed: false }).await;
+}
+
+/// Has a node vote for a candidate that never wins.
+async fn claim_vote(cluster: &Cluster, id: PartitionId, of: u64, vote: Vote) {
+    let candidate = vote.voted_for.unwrap();
     let request = RaftRequest::Vote {
         vote,
-        last: Some(LogId { term, leader: Some(node(3)), index: 1_000 }),
+        last: Some(LogId { term: vote.term, leader: Some(candidate), index: 1_000 }),
         leadership_transfer: true,
         leader_gone: false,
     };
-    let granted = cluster.node(1).host.handle(node(3), id, request).await;
+    let granted = cluster.node(of).host.handle(candidate, id, request).await;
     assert!(matches!(granted, Ok(RaftReply::Vote { granted: true, .. })), "{granted:?}");
 }
 
