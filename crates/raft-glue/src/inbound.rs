@@ -15,8 +15,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::body::Body;
+use crate::contact::Word;
 use crate::convert::{
     from_raft_log_id, from_raft_vote, to_raft_entry, to_raft_log_id, to_raft_stored_membership,
     to_raft_vote,
@@ -53,6 +55,7 @@ impl PartitionHost {
             RaftRequest::Append { vote, prev, entries, committed } => {
                 sent_by(from, vote)?;
                 group.takes_message()?;
+                let came = Instant::now();
                 let body = group.needed().await?;
                 group.wake();
                 let rpc = AppendEntriesRequest {
@@ -68,7 +71,7 @@ impl PartitionHost {
                 let reply =
                     body.raft.append_entries(rpc).await.map_err(|error| stopped(&group, &error))?;
                 if !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
-                    group.heard_leader(from, vote, committed);
+                    group.heard_leader(from, vote, committed, came);
                 }
                 Ok(RaftReply::Append(append_reply(&reply)))
             }
@@ -142,6 +145,7 @@ impl PartitionHost {
         let group = self.receiver(header.partition_id)?;
         sent_by(from, header.vote)?;
         group.takes_message()?;
+        let came = Instant::now();
         let body = group.needed().await?;
         let beyond =
             (header.last.term, header.last.leader) > (header.vote.term, header.vote.voted_for);
@@ -179,7 +183,7 @@ impl PartitionHost {
             .install_full_snapshot(vote, snapshot)
             .await
             .map_err(|error| fatal(&group, &error))?;
-        group.heard_leader(from, header.vote, Some(header.last));
+        group.heard_leader(from, header.vote, Some(header.last), came);
         Ok(from_raft_vote(reply.vote))
     }
 
@@ -227,15 +231,23 @@ impl Group {
         Err(refusal(Reason::Starting, message))
     }
 
-    fn heard_leader(&self, from: NodeId, vote: Vote, committed: Option<LogId>) {
+    fn heard_leader(&self, from: NodeId, vote: Vote, committed: Option<LogId>, came: Instant) {
         self.wake();
-        self.note_leader(from, vote.term, committed);
+        self.note_leader(from, vote.term, committed, came);
     }
 
-    /// Takes the word of who leads.
-    pub(crate) fn note_leader(&self, from: NodeId, term: u64, committed: Option<LogId>) {
-        if self.contact.heard(from, term, committed) {
-            let _ = self.shared.routes.send(self.id);
+    /// Takes the word of who leads, which came then.
+    pub(crate) fn note_leader(
+        &self,
+        from: NodeId,
+        term: u64,
+        committed: Option<LogId>,
+        came: Instant,
+    ) {
+        match self.contact.heard(from, term, committed, came) {
+            Some(Word::First) => drop(self.shared.routes.send(self.id)),
+            Some(Word::Again) => {}
+            None => return,
         }
         // In this order: whoever takes the leader for gone looks whether he was heard of.
         self.leader_gone.store(false, Ordering::Release);

@@ -453,6 +453,7 @@ impl Group {
 
     /// As follower. Whether it agrees, and sleeps.
     fn sleep_under(&self, leader: NodeId, told: &SleepingGroup) -> bool {
+        let came = Instant::now();
         if !self.told(leader, told).agrees() {
             return false;
         }
@@ -471,7 +472,7 @@ impl Group {
             return false;
         }
         // Its word is a leader's, and all that it has is committed and applied here.
-        self.note_leader(leader, told.term, told.last);
+        self.note_leader(leader, told.term, told.last, came);
         true
     }
 
