@@ -52,7 +52,8 @@ pub(crate) struct Poll {
     /// Where a leader has members without this one.
     pub(crate) removed_at: Option<LogId>,
     counts: protocol::Poll,
-    silent: Vec<NodeId>,
+    /// What each voter is that answered otherwise, or not.
+    voices: Vec<(NodeId, Voice)>,
 }
 
 impl PartitionHost {
@@ -120,7 +121,7 @@ impl PartitionHost {
             }
             let needs_us = group.verdict(&poll) == Verdict::Needed;
             if needs_us {
-                group.campaign_when_due().await;
+                group.campaign_when_due(&poll.voices).await;
             }
             if Instant::now() >= give_up {
                 return Err(NotYet { needs_us, ..NotYet::because(group.why_unled(&poll)) });
@@ -133,7 +134,7 @@ impl PartitionHost {
     /// others a little later each, if nobody leads by then. Pre-vote first.
     pub async fn campaign(&self, id: PartitionId) {
         if let Some(group) = self.shared.group(id) {
-            group.campaign_when_due().await;
+            group.campaign_when_due(&[]).await;
         }
     }
 }
@@ -191,11 +192,10 @@ impl Group {
                 }
                 // Who has no vote, as far as is known here, decides nothing.
                 _ if !votes => {}
-                Ok(answer) => poll.counts.hear(answer.voice()),
-                Err(_) => {
-                    poll.counts.hear(Voice::Silent);
-                    poll.silent.push(id);
-                }
+                // It cannot win, or not by a vote of this replica, whatever it takes itself for.
+                Ok(_) if self.outdoes(id) => poll.hear(id, Voice::Out),
+                Ok(answer) => poll.hear(id, answer.voice()),
+                Err(_) => poll.hear(id, Voice::Silent),
             }
         }
         poll
@@ -256,17 +256,39 @@ impl Group {
         poll.counts.verdict(protocol::has_waited_long(waited, timeout))
     }
 
-    /// Asks around whether nobody who serves can lead.
-    pub(crate) async fn is_needed(&self) -> bool {
+    /// Campaigns if nobody who serves can lead, as the others say, and it is its turn.
+    pub(crate) async fn campaign_if_needed(&self) {
         let poll = self.poll_leader().await;
-        self.verdict(&poll) == Verdict::Needed
+        if self.verdict(&poll) == Verdict::Needed {
+            self.campaign_when_due(&poll.voices).await;
+        }
     }
 
-    /// Campaigns if it is this replica's turn and it did not just do so.
-    pub(crate) async fn campaign_when_due(&self) {
+    /// Notes who asks for votes, if it has fewer entries than this replica.
+    pub(crate) fn note_candidate(&self, candidate: NodeId, last: Option<LogId>) {
+        let mut campaign = self.campaign.lock();
+        if last < self.last() {
+            campaign.outdone.insert(candidate, Instant::now());
+        } else {
+            campaign.outdone.remove(&candidate);
+        }
+    }
+
+    /// Whether a voter asked for votes with fewer entries than this replica has, not long ago.
+    fn outdoes(&self, voter: NodeId) -> bool {
+        let asked_at = self.campaign.lock().outdone.get(&voter).copied();
+        asked_at.is_some_and(|at| at.elapsed() < self.shared.config.election_timeout.0)
+    }
+
+    /// Campaigns if it is this replica's turn, as far as is known of the other voters, and it
+    /// did not just do so.
+    async fn campaign_when_due(&self, voices: &[(NodeId, Voice)]) {
         let Some(body) = self.running() else { return };
         // Votes are on their way, and wait for disks: another campaign would void them.
-        if self.awaits_winner(None) || !self.fence.pass(Path::Trigger) || !self.campaign_is_due() {
+        if self.awaits_winner(None)
+            || !self.fence.pass(Path::Trigger)
+            || !self.campaign_is_due(voices)
+        {
             return;
         }
         tracing::debug!(partition_id = %self.id, "campaign");
@@ -280,8 +302,13 @@ impl Group {
         self.elect_in_turn(&body, is_needed).await;
     }
 
-    fn campaign_is_due(&self) -> bool {
-        let delay = self.campaign_delay();
+    fn campaign_is_due(&self, voices: &[(NodeId, Voice)]) -> bool {
+        let me = self.shared.config.node_id;
+        let voice_of = |voter| voices.iter().find(|(id, _)| *id == voter).map(|(_, voice)| *voice);
+        let voters = self.voters_by_preference().into_iter();
+        let ahead = voters.take_while(|id| *id != me);
+        let ahead = ahead.map(|id| voice_of(id).unwrap_or(Voice::Silent));
+        let delay = protocol::campaign_delay(ahead, self.shared.config.election_timeout.0);
         let mut campaign = self.campaign.lock();
         let now = Instant::now();
         let needed_since = *campaign.needed_since.get_or_insert(now);
@@ -349,7 +376,7 @@ impl Group {
             return;
         }
         if self.may_campaign_now() {
-            self.campaign_when_due().await;
+            self.campaign_when_due(&[]).await;
         }
     }
 
@@ -361,8 +388,14 @@ impl Group {
 }
 
 impl Poll {
+    fn hear(&mut self, voter: NodeId, voice: Voice) {
+        self.counts.hear(voice);
+        self.voices.push((voter, voice));
+    }
+
     fn reason(&self) -> String {
-        let mut silent = self.silent.clone();
+        let silent = self.voices.iter().filter(|(_, voice)| *voice == Voice::Silent);
+        let mut silent: Vec<_> = silent.map(|(id, _)| *id).collect();
         silent.sort_unstable();
         let list: Vec<_> = silent.iter().map(ToString::to_string).collect();
         match (self.counts.serving, self.counts.starting, list.is_empty()) {

@@ -1,5 +1,6 @@
 //! One group on this node: its Raft, its store, and what the host knows of it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::contact::{Contact, Heard};
 use crate::driver::Timer;
 use crate::fence::Fence;
 use crate::lead::Lead;
-use crate::protocol::{self, Cause};
+use crate::protocol::Cause;
 use crate::removed::Hold;
 use crate::seek::Search;
 use crate::shared::Shared;
@@ -76,6 +77,8 @@ pub(crate) struct Campaign {
     pub(crate) last_at: Option<Instant>,
     /// When it last voted for somebody who has to win yet.
     pub(crate) voted_at: Option<Instant>,
+    /// Who asked for votes, and when last, with a log that this replica's goes beyond.
+    pub(crate) outdone: BTreeMap<NodeId, Instant>,
 }
 
 /// What matters of openraft's view of a group; a copy.
@@ -456,18 +459,5 @@ impl Group {
         if changed || route(before) != route(now) {
             let _ = self.shared.routes.send(self.id);
         }
-    }
-
-    /// How long after the first sign of need this replica may campaign: the
-    /// preferred one at once, each further one a little later, so that a cold
-    /// start elects in one round.
-    pub(crate) fn campaign_delay(&self) -> Duration {
-        let me = self.shared.config.node_id;
-        let rank = if self.created_with.is_empty() {
-            self.membership().voters().iter().position(|id| *id == me)
-        } else {
-            self.created_with.iter().position(|(id, _)| *id == me)
-        };
-        protocol::campaign_delay(rank, self.shared.config.election_timeout.0)
     }
 }

@@ -78,6 +78,7 @@ impl PartitionHost {
             RaftRequest::Vote { vote, last, leadership_transfer, leader_gone } => {
                 sent_by(from, vote)?;
                 group.may_vote()?;
+                group.note_candidate(from, last);
                 let body = group.needed().await?;
                 let mut rpc = VoteRequest::new(to_raft_vote(vote), last.map(to_raft_log_id));
                 // The same to openraft: the leader's lease does not count.
@@ -92,6 +93,7 @@ impl PartitionHost {
                 if leader_gone && group.is_deposed_word(from, vote) {
                     return Ok(group.refuse(vote));
                 }
+                group.note_candidate(from, last);
                 if leader_gone && group.has_lost_leader(Some(from)) {
                     return Ok(group.would_succeed(vote, last));
                 }

@@ -168,9 +168,7 @@ impl Group {
                 if let Some(term) = led_in.take() {
                     self.tell_deposed(term).await;
                 }
-                if self.is_needed().await {
-                    self.campaign_when_due().await;
-                }
+                self.campaign_if_needed().await;
                 tokio::time::sleep(ASK_AGAIN).await;
                 continue;
             }
@@ -345,7 +343,7 @@ impl Group {
         RaftReply::Vote { vote: self.own_vote().unwrap_or(vote), granted: false, last }
     }
 
-    fn last(&self) -> Option<LogId> {
+    pub(crate) fn last(&self) -> Option<LogId> {
         self.store.as_ref().and_then(|store| store.log().bounds().last)
     }
 

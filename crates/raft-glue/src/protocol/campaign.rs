@@ -2,17 +2,26 @@
 
 use std::time::Duration;
 
-use super::Fence;
+use super::{Fence, Voice};
 
 /// Between two campaigns of one replica.
 pub const CAMPAIGN_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long after the first sign of need a replica may campaign: the preferred
-/// one, of rank 0, at once, each further one a little later, so that a cold
-/// start elects in one round. Who has no rank is taken for the second.
+/// How long after the first sign of need a replica may campaign, by what those are that are to
+/// lead rather than it: the preferred one at once, each further one a little later, so that a
+/// cold start elects in one round. Who is on its way up is given twice the time, so that a node
+/// whose load is late finds its groups still without a leader; who cannot lead is given none.
 #[must_use]
-pub fn campaign_delay(rank: Option<usize>, election_timeout_min: Duration) -> Duration {
-    election_timeout_min / 2 * u32::try_from(rank.unwrap_or(1)).unwrap_or(u32::MAX)
+pub fn campaign_delay(
+    ahead: impl IntoIterator<Item = Voice>,
+    election_timeout_min: Duration,
+) -> Duration {
+    let time_of = |voice| match voice {
+        Voice::Out => Duration::ZERO,
+        Voice::Starting => election_timeout_min,
+        Voice::Leader | Voice::Serving | Voice::Silent => election_timeout_min / 2,
+    };
+    ahead.into_iter().map(time_of).sum()
 }
 
 /// Whether it is this replica's turn: it has been needed for `delay`, and did
@@ -40,11 +49,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_turns_by_rank() {
+    fn takes_turns() {
         let second = Duration::from_secs(1);
-        assert_eq!(campaign_delay(Some(0), 2 * second), Duration::ZERO);
-        assert_eq!(campaign_delay(Some(2), 2 * second), 2 * second);
-        assert_eq!(campaign_delay(None, 2 * second), second);
+        let delay = |ahead: &[Voice]| campaign_delay(ahead.iter().copied(), 2 * second);
+        assert_eq!(delay(&[]), Duration::ZERO);
+        assert_eq!(delay(&[Voice::Silent]), second);
+        assert_eq!(delay(&[Voice::Starting]), 2 * second, "it comes");
+        assert_eq!(delay(&[Voice::Out]), Duration::ZERO, "it never will");
+        assert_eq!(delay(&[Voice::Silent, Voice::Starting]), 3 * second);
         assert!(campaign_is_due(Duration::ZERO, Duration::ZERO, None));
         assert!(!campaign_is_due(Duration::ZERO, second, None), "not its turn");
         assert!(!campaign_is_due(second, second, Some(CAMPAIGN_PAUSE / 2)), "it just did");

@@ -60,8 +60,8 @@ pub(crate) struct Cluster {
     /// Likewise.
     pub(crate) unload_after: Duration,
     pub(crate) nodes: BTreeMap<u64, Node>,
-    /// Slows the loads of nodes that are opened from now on.
-    pub(crate) load_delay: Duration,
+    /// Slows the loads of these nodes, when they are opened from now on.
+    pub(crate) load_delays: BTreeMap<u64, Duration>,
     /// Of nodes that are opened from now on.
     pub(crate) election: (Duration, Duration),
     /// Likewise.
@@ -102,7 +102,7 @@ impl Cluster {
             activation: Activation::Eager,
             unload_after: Duration::from_secs(60),
             nodes: BTreeMap::new(),
-            load_delay: Duration::ZERO,
+            load_delays: BTreeMap::new(),
             election,
             heartbeat: HEARTBEAT,
         }
@@ -210,7 +210,7 @@ impl Cluster {
             node_id: node(id),
             disks: vec![DiskConfig { path: self.path(id), reserve_bytes: 0 }],
             accept_lost_disk: false,
-            inject_load_delay: vec![self.load_delay],
+            inject_load_delay: self.load_delays.get(&id).copied().into_iter().collect(),
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use partition_types::{LogId, PartitionId, Vote};
+use partition_types::{ExtentId, LogId, PartitionId, Vote};
 use raft_glue::{RaftReply, RaftRequest};
 
-use crate::cluster::{Cluster, ELECTION, PATIENT, eventually, node, partition, write};
+use crate::cluster::{Cluster, ELECTION, PATIENT, eventually, node, partition, read, write};
 
 /// A heartbeat interval that nobody waits for within a test.
 const LATE: Duration = Duration::from_secs(20);
@@ -28,6 +28,67 @@ async fn a_cold_start_elects_the_preferred_replicas() {
     }
     // All of them on a quiet machine; a node that was slow to load may lose some.
     assert!(as_preferred >= 6, "{as_preferred} of 9");
+}
+
+/// In a start of many groups the nodes are not equally fast.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cold_start_waits_for_a_preferred_replica_whose_load_is_late() {
+    let mut cluster = Cluster::start_with(3, PATIENT).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    for id in 1..=3 {
+        cluster.stop(id).await;
+    }
+    // Later than the next one would campaign where nothing is heard of the first.
+    cluster.election = (Duration::from_secs(4), Duration::from_secs(8));
+    cluster.load_delays.insert(1, Duration::from_secs(3));
+    cluster.boot(1..=3).await;
+    assert_eq!(cluster.await_leader(id, &[1, 2, 3]).await, 1);
+}
+
+/// Who asks for votes and has too few entries to win says so by that: nobody waits for it, and
+/// nobody leaves it to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cold_start_waits_for_no_replica_that_lacks_entries() {
+    let (mut cluster, id, extent) = two_know_more_than_node_1().await;
+    for id in [2, 3, 1] {
+        cluster.stop(id).await;
+    }
+    cluster.net.heal_unseen();
+    let began = Instant::now();
+    cluster.boot(1..=3).await;
+    assert_ne!(cluster.await_leader(id, &[1, 2, 3]).await, 1);
+    assert!(began.elapsed() < LATE / 4, "{:?}", began.elapsed());
+    assert_eq!(read(&cluster.replica(1, id), extent).await, b"without node 1");
+}
+
+/// Likewise, where that one's node serves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_starts_waits_for_no_replica_that_serves_and_lacks_entries() {
+    let (mut cluster, id, extent) = two_know_more_than_node_1().await;
+    for id in [2, 3] {
+        cluster.stop(id).await;
+    }
+    cluster.net.heal_unseen();
+    for id in [2, 3] {
+        cluster.node(1).host.peer_is_gone(node(id));
+    }
+    let began = Instant::now();
+    cluster.boot([2]).await;
+    assert_eq!(cluster.await_leader(id, &[1, 2]).await, 2);
+    assert!(began.elapsed() < LATE / 4, "{:?}", began.elapsed());
+    assert_eq!(read(&cluster.replica(1, id), extent).await, b"without node 1");
+}
+
+/// A group in which node 1, which is to lead, is cut off and lacks an entry; nodes that are
+/// booted from now on have more patience than a test.
+async fn two_know_more_than_node_1() -> (Cluster, PartitionId, ExtentId) {
+    let mut cluster = Cluster::start(3).await;
+    let id = cluster.create(1, &[1, 2, 3]).await;
+    cluster.net.isolate(node(1));
+    cluster.await_other_leader(id, &[2, 3], 1).await;
+    let extent = write(&cluster, id, b"without node 1").await;
+    cluster.election = (LATE, LATE * 2);
+    (cluster, id, extent)
 }
 
 /// Whoever was voted for in an earlier life is not about to win in this one: a vote is waited

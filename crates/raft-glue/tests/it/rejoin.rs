@@ -51,7 +51,7 @@ async fn a_replica_votes_and_appends_while_it_loads() {
     let id = cluster.create(1, &[1, 2, 3]).await;
     write(&cluster, id, b"before").await;
     cluster.stop(3).await;
-    cluster.load_delay = FOR_EVER;
+    cluster.load_delays.insert(3, FOR_EVER);
     let (store, host, loading) = join_only(&cluster, 3).await;
     let replica = host.get(id).unwrap();
     let applied = replica.status().applied;
@@ -74,7 +74,7 @@ async fn a_replica_votes_and_appends_while_it_loads() {
     let _ = loading.await;
     drop(replica);
     cluster.close(3, store, host).await;
-    cluster.load_delay = Duration::ZERO;
+    cluster.load_delays.clear();
     cluster.boot([3]).await;
     assert_eq!(read(&cluster.replica(3, id), extent).await, b"with the one that loads");
 }
@@ -115,7 +115,7 @@ async fn what_is_committed_during_a_load_is_applied_by_its_end() {
     let id = cluster.create(1, &[1, 2, 3]).await;
     write(&cluster, id, b"before").await;
     cluster.stop(3).await;
-    cluster.load_delay = Duration::from_millis(600);
+    cluster.load_delays.insert(3, Duration::from_millis(600));
     let (store, host, loading) = join_only(&cluster, 3).await;
     let mut extents = Vec::new();
     for at in 0..10u8 {
