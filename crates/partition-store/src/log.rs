@@ -8,6 +8,7 @@
 //! Watermarks: `purged ≤ snapshot ≤ applied ≤ committed ≤ last`.
 
 mod inner;
+mod leaders;
 mod read;
 mod recent;
 
@@ -175,6 +176,29 @@ impl PartitionLog {
             let found = self.pools.reads.run(read).await??;
             if let Some(entries) = self.inner.complete(&from_disk, found, range.end, max_bytes)? {
                 return Ok(entries);
+            }
+            // The log was truncated or purged meanwhile: look again.
+        }
+    }
+
+    /// The last entry of each leader that wrote entries of a range, in order. It costs a few
+    /// looks at the disk for each leader, however long the log is, and less where many leaders
+    /// wrote a few entries each.
+    ///
+    /// # Errors
+    /// When the disk fails or what it has is damaged.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn last_of_leaders(&self, indexes: Range<u64>) -> io::Result<Vec<LogId>> {
+        loop {
+            let plan = self.inner.plan_leaders(&indexes);
+            let (engine, id) = (Arc::clone(&self.engine), self.inner.id);
+            let on_disk = plan.on_disk.clone();
+            let look = move || leaders::on_disk(engine.as_ref(), id, on_disk);
+            let found = self.pools.reads.run(look).await?;
+            if self.inner.is_as_planned(&plan) {
+                return Ok(found?.and_then(plan.in_memory));
             }
             // The log was truncated or purged meanwhile: look again.
         }

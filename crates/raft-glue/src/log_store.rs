@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, Range, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds, RangeInclusive};
 use std::sync::Arc;
 
 use futures::Stream;
@@ -93,6 +93,16 @@ impl RaftLogReader<TypeConfig> for LogStore {
         end: u64,
     ) -> io::Result<Vec<RaftEntry>> {
         self.read(self.clamp(&(start..end))).await
+    }
+
+    /// Each start asks for it. The log knows better than to look at one entry after the other.
+    async fn get_key_log_ids(
+        &mut self,
+        range: RangeInclusive<RaftLogId>,
+    ) -> io::Result<Vec<RaftLogId>> {
+        let indexes = range.start().index..range.end().index.saturating_add(1);
+        let ids = self.log.last_of_leaders(indexes).await?;
+        Ok(ids.into_iter().map(to_raft_log_id).collect())
     }
 
     /// In pieces: what a follower has to apply after a pause may not fit into

@@ -106,6 +106,15 @@ pub(crate) fn entries(log: &PartitionLog) -> Vec<Entry> {
     wait(log.entries(0..u64::MAX, usize::MAX)).unwrap()
 }
 
+/// The last entry of each leader, by a look at all of them.
+pub(crate) fn last_of_leaders(entries: impl Iterator<Item = LogId>) -> Vec<LogId> {
+    let mut ids: Vec<_> = entries.collect();
+    ids.reverse();
+    ids.dedup_by_key(|id| (id.term, id.leader));
+    ids.reverse();
+    ids
+}
+
 pub(crate) fn indexes(log: &PartitionLog) -> Vec<u64> {
     entries(log).iter().map(|entry| entry.log_id.index).collect()
 }

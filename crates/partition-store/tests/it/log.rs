@@ -3,7 +3,9 @@
 
 use partition_types::{Entry, LogId, Vote};
 
-use crate::fixture::{Node, append, entries, entry, indexes, log_id, node, partition, wait};
+use crate::fixture::{
+    Node, append, entries, entry, indexes, last_of_leaders, log_id, node, partition, wait,
+};
 
 fn ids(log: &partition_store::PartitionLog) -> Vec<LogId> {
     entries(log).iter().map(|entry| entry.log_id).collect()
@@ -226,4 +228,40 @@ fn synced_waits_for_what_was_appended_only() {
     wait(log.synced(5)).unwrap();
     wait(log.purge(log_id(1, 9))).unwrap();
     wait(log.synced(9)).unwrap();
+}
+
+/// Some of it in memory and some on the disk, and some of both gone.
+#[test]
+fn the_last_entries_of_its_leaders_are_found() {
+    let node = Node::new(1);
+    let (store, replica) = node.open_with(1);
+    let log = replica.log().clone();
+    let all = |log: &partition_store::PartitionLog| wait(log.last_of_leaders(0..u64::MAX)).unwrap();
+    assert_eq!(all(&log), []);
+    let wrote = |terms: std::ops::Range<u64>, each: u64, first: u64| {
+        let terms = terms.flat_map(|term| (0..each).map(move |_| term));
+        terms.enumerate().map(|(at, term)| entry(term, first + at as u64, 10)).collect::<Vec<_>>()
+    };
+    append(&log, wrote(1..301, 1, 0));
+    append(&log, wrote(301..304, 500, 300));
+    assert_eq!(all(&log), last_of_leaders(ids(&log).into_iter()));
+    drop((log, replica));
+    drop(store);
+
+    let store = node.open();
+    let log = store.load(partition(1)).unwrap().log().clone();
+    append(&log, wrote(303..306, 2, 1_800));
+    let expected = last_of_leaders(ids(&log).into_iter());
+    assert_eq!(expected.len(), 305);
+    assert_eq!(all(&log), expected);
+    wait(log.purge(log_id(302, 900))).unwrap();
+    assert_eq!(all(&log), [(302, 1299), (303, 1801), (304, 1803), (305, 1805)].map(at));
+    wait(log.truncate_after(Some(log_id(303, 1_400)))).unwrap();
+    assert_eq!(all(&log), [(302, 1299), (303, 1400)].map(at));
+    wait(log.purge(log_id(310, 2_000))).unwrap();
+    assert_eq!(all(&log), []);
+}
+
+fn at((term, index): (u64, u64)) -> LogId {
+    log_id(term, index)
 }

@@ -9,7 +9,7 @@ use partition_store::{LogBounds, PartitionLog};
 use partition_types::{Entry, LogId, Vote};
 use proptest::prelude::*;
 
-use crate::fixture::{Node, append, entries, entry, log_id, wait};
+use crate::fixture::{Node, append, entries, entry, last_of_leaders, log_id, wait};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -89,7 +89,7 @@ impl Model {
 
 fn check_read(log: &PartitionLog, model: &Model, range: Range<u64>, max_bytes: usize) {
     let read = wait(log.entries(range.clone(), max_bytes)).unwrap();
-    let expected = model.in_range(range);
+    let expected = model.in_range(range.clone());
     assert!(expected.starts_with(&read), "{read:?} is no begin of {expected:?}");
     assert_eq!(read.is_empty(), expected.is_empty(), "at least one, if any");
     let len = |entries: &[Entry]| entries.iter().map(Entry::len_bytes).sum::<usize>();
@@ -97,6 +97,9 @@ fn check_read(log: &PartitionLog, model: &Model, range: Range<u64>, max_bytes: u
         assert!(before.is_empty() || len(before) < max_bytes, "no more than asked for");
     }
     assert!(read.len() == expected.len() || len(&read) >= max_bytes, "no fewer than asked for");
+
+    let leaders = wait(log.last_of_leaders(range)).unwrap();
+    assert_eq!(leaders, last_of_leaders(expected.iter().map(|entry| entry.log_id)));
 }
 
 fn run(steps: &[Step]) {

@@ -1,0 +1,256 @@
+//! Who wrote a log: the last entry of each leader.
+//!
+//! Every start asks for it. Ids of entries never go back, so between two entries of one leader
+//! there are only its own, and a long log of few leaders is known from a few of its entries. The
+//! log of a group that nobody writes to is the other way round: each start and each hand-over
+//! left it one entry of one more leader. So long spans are halved, and short ones read through.
+
+use std::io;
+use std::ops::{ControlFlow, Range};
+
+use bytes::Bytes;
+use partition_types::{LogId, PartitionId};
+
+use super::inner::LogInner;
+use crate::codec::decode_entry;
+use crate::engine::{Engine, Table};
+use crate::keys;
+
+/// Entries of a span that is read through.
+const SHORT: u64 = 64;
+/// No more is read through at a time, should the entries be large.
+const SHORT_BYTES: usize = 64 << 10;
+
+/// What there was to ask for.
+pub(super) struct Plan {
+    pub(super) on_disk: Range<u64>,
+    /// What comes after it, in memory.
+    pub(super) in_memory: Leaders,
+    /// Of the log when it was looked at.
+    epoch: u64,
+}
+
+/// The last entry of each leader, as far as the entries were seen, in order.
+#[derive(Default)]
+pub(super) struct Leaders(Vec<LogId>);
+
+impl Leaders {
+    fn see(&mut self, entry: LogId) {
+        match self.0.last_mut() {
+            Some(last) if is_by_same(*last, entry) => *last = entry,
+            _ => self.0.push(entry),
+        }
+    }
+
+    pub(super) fn and_then(mut self, later: Self) -> Vec<LogId> {
+        later.0.into_iter().for_each(|entry| self.see(entry));
+        self.0
+    }
+}
+
+fn is_by_same(one: LogId, other: LogId) -> bool {
+    (one.term, one.leader) == (other.term, other.leader)
+}
+
+impl LogInner {
+    pub(super) fn plan_leaders(&self, indexes: &Range<u64>) -> Plan {
+        let state = self.state.lock();
+        let tail_index = state.tail_index();
+        let first_index = state.bounds.entries.map_or(tail_index, |(first, _)| first);
+        let mut in_memory = Leaders::default();
+        let tail = state.tail.iter().map(|entry| entry.log_id);
+        tail.filter(|id| indexes.contains(&id.index)).for_each(|id| in_memory.see(id));
+        let on_disk = indexes.start.max(first_index)..indexes.end.min(tail_index);
+        Plan { on_disk, in_memory, epoch: state.epoch }
+    }
+
+    /// Whether the log is as it was, but for what was appended.
+    pub(super) fn is_as_planned(&self, plan: &Plan) -> bool {
+        self.state.lock().epoch == plan.epoch
+    }
+}
+
+/// The leaders of entries on the disk, all of which must be there. Blocks.
+pub(super) fn on_disk(
+    engine: &dyn Engine,
+    id: PartitionId,
+    indexes: Range<u64>,
+) -> io::Result<Leaders> {
+    let mut leaders = Leaders::default();
+    let Some(last_index) = indexes.end.checked_sub(1).filter(|last| *last >= indexes.start) else {
+        return Ok(leaders);
+    };
+    let id_at = |index| read_id(engine, id, index);
+    let mut spans = vec![(id_at(indexes.start)?, id_at(last_index)?)];
+    // In order: of two halves the first one is on top.
+    while let Some((first, last)) = spans.pop() {
+        leaders.see(first);
+        if is_by_same(first, last) {
+            leaders.see(last);
+        } else if last.index - first.index > SHORT {
+            let middle = id_at(first.index.midpoint(last.index))?;
+            spans.extend([(middle, last), (first, middle)]);
+        } else {
+            let until = read_through(engine, id, first.index + 1..last.index + 1, &mut leaders)?;
+            if until.index < last.index {
+                spans.push((until, last));
+            }
+        }
+    }
+    Ok(leaders)
+}
+
+fn read_id(engine: &dyn Engine, id: PartitionId, index: u64) -> io::Result<LogId> {
+    let key = keys::log_entry(id, index);
+    let record = engine.get(Table::Log, &key)?.ok_or_else(|| missing(id, index))?;
+    decode(id, index, record)
+}
+
+/// Sees the entries of a range, which is not empty, or of its beginning. Returns the last one.
+fn read_through(
+    engine: &dyn Engine,
+    id: PartitionId,
+    indexes: Range<u64>,
+    leaders: &mut Leaders,
+) -> io::Result<LogId> {
+    let keys = keys::log_entries(id, indexes.clone());
+    let (mut next, mut len_bytes) = (indexes.start, 0);
+    let mut seen = Err(missing(id, next));
+    engine.scan(Table::Log, &keys.start..&keys.end, &mut |key, record| {
+        // The first one after a gap belongs elsewhere.
+        if keys::index_of_log_entry(key) != Ok(next) {
+            seen = Err(missing(id, next));
+            return ControlFlow::Break(());
+        }
+        len_bytes += record.len();
+        seen = decode(id, next, Bytes::copy_from_slice(record));
+        let Ok(entry) = &seen else { return ControlFlow::Break(()) };
+        leaders.see(*entry);
+        next += 1;
+        if len_bytes < SHORT_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    let last = seen?;
+    if next < indexes.end && len_bytes < SHORT_BYTES {
+        return Err(missing(id, next));
+    }
+    Ok(last)
+}
+
+fn decode(id: PartitionId, index: u64, record: Bytes) -> io::Result<LogId> {
+    match decode_entry(record) {
+        Ok(entry) if entry.log_id.index == index => Ok(entry.log_id),
+        Ok(entry) => Err(damaged(id, format!("entry {} stands at {index}", entry.log_id))),
+        Err(problem) => Err(damaged(id, format!("entry {index}: {problem}"))),
+    }
+}
+
+fn missing(id: PartitionId, index: u64) -> io::Error {
+    damaged(id, format!("entry {index} is missing"))
+}
+
+fn damaged(id: PartitionId, what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("log of partition {id}: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use partition_types::{Command, Crc32c, Entry, NodeId, Op, Payload};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::encode_entry;
+    use crate::engine::image::Image;
+    use crate::engine::memory::MemoryEngine;
+    use crate::engine::{Change, Value};
+
+    fn id() -> PartitionId {
+        PartitionId::new(7).unwrap()
+    }
+
+    fn put(index: u64, entry: &Entry) -> Change {
+        let value = Value::from(encode_entry(entry));
+        Change::Put { table: Table::Log, key: keys::log_entry(id(), index), value }
+    }
+
+    /// A log that begins at `first`: so many entries of each leader, with so many bytes each.
+    fn log(first: u64, runs: &[(u64, usize)]) -> (Arc<MemoryEngine>, Vec<LogId>) {
+        let engine = MemoryEngine::open(Image::default());
+        let mut ids: Vec<LogId> = Vec::new();
+        for (at, (count, len_bytes)) in runs.iter().enumerate() {
+            // Two leaders of one term follow each other, the higher id last.
+            let leader = Some(NodeId::new(at as u64 % 2 + 1).unwrap());
+            for _ in 0..*count {
+                let index = first + ids.len() as u64;
+                let data = Bytes::from(vec![7; *len_bytes]);
+                let op = Op::Put { crc32c: Crc32c::of(&data), data };
+                let payload = Payload::Command(Command { request_id: None, at_ms: 1, op });
+                let log_id = LogId { term: at as u64 / 2 + 1, leader, index };
+                engine.tamper(&put(index, &Entry { log_id, payload }));
+                ids.push(log_id);
+            }
+        }
+        (engine, ids)
+    }
+
+    /// The same, one entry after the other.
+    fn plainly(ids: &[LogId]) -> Vec<LogId> {
+        let mut leaders = Leaders::default();
+        ids.iter().for_each(|id| leaders.see(*id));
+        leaders.0
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn finds_the_last_entry_of_each(
+            first in 0..100u64,
+            runs in prop::collection::vec(
+                (prop_oneof![4 => 1..4u64, 1 => 1..400u64], prop_oneof![9 => Just(3), 1 => Just(20_000)]),
+                1..60,
+            ),
+        ) {
+            let (engine, ids) = log(first, &runs);
+            let all = first..first + ids.len() as u64;
+            let found = on_disk(engine.as_ref(), id(), all).unwrap().0;
+            prop_assert_eq!(found, plainly(&ids));
+        }
+    }
+
+    #[test]
+    fn finds_nobody_where_there_is_nothing() {
+        let (engine, _) = log(0, &[]);
+        assert_eq!(on_disk(engine.as_ref(), id(), 5..5).unwrap().0, []);
+    }
+
+    #[test]
+    fn says_what_is_missing_or_damaged() {
+        let fails = |change: &dyn Fn(&MemoryEngine)| {
+            let (engine, _) = log(1, &[(1, 3); 40]);
+            change(engine.as_ref());
+            let error = on_disk(engine.as_ref(), id(), 1..41).err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            error.to_string()
+        };
+        let lost = |index| {
+            let key = keys::log_entry(id(), index);
+            fails(&|engine| engine.tamper(&Change::Delete { table: Table::Log, key: key.clone() }))
+        };
+        assert_eq!(lost(1), "log of partition 7: entry 1 is missing");
+        assert_eq!(lost(2), "log of partition 7: entry 2 is missing");
+        assert_eq!(lost(20), "log of partition 7: entry 20 is missing");
+        assert_eq!(lost(40), "log of partition 7: entry 40 is missing");
+        let blank = |index| {
+            let log_id = LogId { term: 1, leader: None, index };
+            Entry { log_id, payload: Payload::Blank }
+        };
+        let swapped = fails(&|engine| engine.tamper(&put(20, &blank(21))));
+        assert!(swapped.ends_with("stands at 20"), "{swapped}");
+        let value = Value::from(Bytes::from_static(b"?"));
+        let change = Change::Put { table: Table::Log, key: keys::log_entry(id(), 20), value };
+        let damaged = fails(&|engine| engine.tamper(&change));
+        assert!(damaged.starts_with("log of partition 7: entry 20: "), "{damaged}");
+    }
+}
