@@ -5,6 +5,7 @@
 //! log of a group that nobody writes to is the other way round: each start and each hand-over
 //! left it one entry of one more leader. So long spans are halved, and short ones read through.
 
+use std::fmt::Display;
 use std::io;
 use std::ops::{ControlFlow, Range};
 
@@ -139,16 +140,16 @@ fn read_through(
 fn decode(id: PartitionId, index: u64, record: Bytes) -> io::Result<LogId> {
     match decode_entry(record) {
         Ok(entry) if entry.log_id.index == index => Ok(entry.log_id),
-        Ok(entry) => Err(damaged(id, format!("entry {} stands at {index}", entry.log_id))),
-        Err(problem) => Err(damaged(id, format!("entry {index}: {problem}"))),
+        Ok(entry) => Err(damaged(id, format_args!("entry {} stands at {index}", entry.log_id))),
+        Err(problem) => Err(damaged(id, format_args!("entry {index}: {problem}"))),
     }
 }
 
 fn missing(id: PartitionId, index: u64) -> io::Error {
-    damaged(id, format!("entry {index} is missing"))
+    damaged(id, format_args!("entry {index} is missing"))
 }
 
-fn damaged(id: PartitionId, what: String) -> io::Error {
+fn damaged(id: PartitionId, what: impl Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("log of partition {id}: {what}"))
 }
 
