@@ -51,16 +51,9 @@ enum Lost {
 pub(crate) struct Succession {
     /// `None`: this replica was deposed.
     gone: Option<NodeId>,
+    /// Where this replica was deposed: in which term it led, until that is told to the others.
+    led_in: Option<u64>,
     give_up: Instant,
-}
-
-/// A search for a successor, for as long as it lives.
-struct Searching<'a>(&'a Group);
-
-impl Drop for Searching<'_> {
-    fn drop(&mut self) {
-        *self.0.succession.lock() = None;
-    }
 }
 
 impl PartitionHost {
@@ -142,37 +135,46 @@ impl Group {
     }
 
     /// One search at a time: two of them would depose each other's leader. A
-    /// peer is gone twice at least, by its connection and by its next process.
+    /// peer is gone twice at least, by its connection and by its next process; the search that
+    /// runs is told what is new.
+    ///
+    /// Not cancel safe: nobody would search after it. It is dropped with its host only.
     async fn succeed(&self, lost: Lost, give_up_after: Duration) {
-        let (gone, mut led_in) = match lost {
+        let (gone, led_in) = match lost {
             Lost::Leader(node_id) => (Some(node_id), None),
             Lost::Own(term) => (None, Some(term)),
         };
-        let search = Succession { gone, give_up: Instant::now() + give_up_after };
-        if self.succession.lock().replace(search).is_some() {
-            return;
+        let mut search = Succession { gone, led_in, give_up: Instant::now() + give_up_after };
+        {
+            let mut running = self.succession.lock();
+            let is_running = running.is_some();
+            search.led_in = led_in.or(running.and_then(|running| running.led_in));
+            *running = Some(search);
+            if is_running {
+                return;
+            }
         }
-        let _searching = Searching(self);
         tokio::time::sleep(STEP * self.rank_without(gone)).await;
         let mut pause = protocol::CAMPAIGN_PAUSE;
         let mut seen_term = 0;
-        while self.leader_gone.load(Ordering::Acquire) && self.searches() {
+        while self.searches() {
             if !self.fence.state().may_lead() {
-                return;
+                return self.stop_searching();
             }
             if !self.shared.leads.is_serving() {
                 // Its time begins with the right to campaign. The others may be content with the
                 // leader that was deposed: they are told, and where nobody serves, in a cold
                 // start, the one that can win may be this one.
-                self.search_for(give_up_after);
-                if let Some(term) = led_in.take() {
+                if let Some(term) = self.search_for(give_up_after) {
                     self.tell_deposed(term).await;
                 }
                 self.campaign_if_needed().await;
                 tokio::time::sleep(ASK_AGAIN).await;
                 continue;
             }
-            let Ok(body) = self.me().activate(Cause::Succession).await else { return };
+            let Ok(body) = self.me().activate(Cause::Succession).await else {
+                return self.stop_searching();
+            };
             let term = self.view().map(|view| view.term);
             let mut wait = ASK_AGAIN;
             if self.may_succeed(&mut seen_term).await && self.is_still_orphaned(term) {
@@ -182,24 +184,37 @@ impl Group {
                 pause *= 2;
                 tracing::debug!(partition_id = %self.id, "campaign to succeed a leader that is gone");
                 if body.raft.trigger().elect(false).await.is_err() {
-                    return;
+                    return self.stop_searching();
                 }
             }
             tokio::time::sleep(wait).await;
         }
     }
 
-    fn search_for(&self, time: Duration) {
-        if let Some(search) = self.succession.lock().as_mut() {
-            search.give_up = Instant::now() + time;
-        }
+    /// Goes on for so long. Returns in which term this replica led, if that is still to be told.
+    fn search_for(&self, time: Duration) -> Option<u64> {
+        let mut search = self.succession.lock();
+        let search = search.as_mut()?;
+        search.give_up = Instant::now() + time;
+        search.led_in.take()
     }
 
-    /// Whether nobody was heard of, and the time of the search is not up.
+    fn stop_searching(&self) {
+        *self.succession.lock() = None;
+    }
+
+    /// Whether nobody was heard of, and the time of the search is not up. If not, it is over:
+    /// whoever loses a leader after that begins anew.
     fn searches(&self) -> bool {
-        !self.is_over()
+        let mut search = self.succession.lock();
+        let goes_on = !self.is_over()
+            && self.leader_gone.load(Ordering::Acquire)
             && self.leader().is_none()
-            && self.succession.lock().is_some_and(|search| Instant::now() < search.give_up)
+            && search.is_some_and(|search| Instant::now() < search.give_up);
+        if !goes_on {
+            *search = None;
+        }
+        goes_on
     }
 
     /// Whether nothing came of it while the others were asked.
@@ -256,15 +271,27 @@ impl Group {
             return;
         }
         self.campaign.lock().voted_at = Some(Instant::now());
-        if let Some(led) = before.filter(|before| before.leads() && !self.shared.is_draining()) {
+        let led_in = before.and_then(|before| self.has_led(before, now));
+        if let Some(led_in) = led_in.filter(|_| !self.shared.is_draining()) {
             self.leader_gone.store(true, Ordering::Release);
             // This comes later than the vote: the winner may be known by now.
             if self.leader().is_some() {
                 self.leader_gone.store(false, Ordering::Release);
                 return;
             }
-            self.search_successor(Lost::Own(led.term));
+            self.search_successor(Lost::Own(led_in));
         }
+    }
+
+    /// In which term this replica led between two votes, or won and was about to. Of votes that
+    /// follow each other closely only the last one is seen.
+    fn has_led(&self, before: &View, now: &View) -> Option<u64> {
+        let me = Some(self.shared.config.node_id);
+        let won = self.running().map_or(0, |body| body.won.term());
+        let is_between = (before.term, before.voted_for) <= (won, me)
+            && (won, me) < (now.term, now.voted_for)
+            && won > 0;
+        is_between.then_some(won)
     }
 
     /// Whether somebody other than `asker` is about to win, or won and is about to be

@@ -15,10 +15,13 @@ use startup_gate::{
 
 /// Loads at once, on both sides.
 const AT_ONCE: usize = 4;
+const ROUNDS_MIN: usize = 5;
+const ROUNDS_MAX: usize = 200;
 
 /// Medians over all rounds.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Overhead {
+    rounds: usize,
     /// Loading and checking through the gate, to its opening.
     with_gate_ms: Spread,
     /// The same without.
@@ -44,10 +47,15 @@ impl Spread {
     }
 }
 
-/// Measures in alternating rounds, the first of which is for warming up.
-pub(super) async fn measure(dir: &Path, node_id: u64, rounds: usize) -> Result<Overhead> {
+/// Measures for so long, in alternating rounds, the first of which is for warming up. What is
+/// looked for is a hundredth of times that differ by a tenth, so it takes many.
+pub(super) async fn measure(dir: &Path, node_id: u64, time: Duration) -> Result<Overhead> {
     let (mut with, mut without, mut added) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..=rounds {
+    let began = Instant::now();
+    for round in 0..=ROUNDS_MAX {
+        if round > ROUNDS_MIN && began.elapsed() >= time {
+            break;
+        }
         // Who goes first profits from nothing: they take turns.
         let mut took = [Duration::ZERO; 2];
         for side in [round % 2, 1 - round % 2] {
@@ -68,6 +76,7 @@ pub(super) async fn measure(dir: &Path, node_id: u64, rounds: usize) -> Result<O
         }
     }
     Ok(Overhead {
+        rounds: added.len(),
         with_gate_ms: Spread::of(with),
         without_ms: Spread::of(without),
         added_ms: Spread::of(added),

@@ -26,9 +26,8 @@ const SETTLE: Duration = Duration::from_millis(1500);
 const SPARE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long leaderships may take to go back where they belong.
 const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(120);
-/// What the gate adds is the difference of two times that differ by a tenth from round to round
-/// on a machine with little else to do: the median of fewer says little.
-const OVERHEAD_ROUNDS_MIN: usize = 15;
+/// How long the overhead of the gate is measured, for each round of starts.
+const OVERHEAD_TIME: Duration = Duration::from_secs(5);
 /// Between two looks at that.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const NODES: u64 = 3;
@@ -169,8 +168,8 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
     rows.push(row(partitions, "cold", &cluster, seen).await?);
     let data = cluster.node(1).dir().join("data");
     cluster.stop(STOP_TIMEOUT).await?;
-    let rounds = usize::try_from(args.rounds)?.max(OVERHEAD_ROUNDS_MIN);
-    let overhead = overhead::measure(&data, 1, rounds).await?;
+    let time = OVERHEAD_TIME * u32::try_from(args.rounds)?;
+    let overhead = overhead::measure(&data, 1, time).await?;
     for row in &mut rows {
         row.gate_overhead_ratio = Some(overhead.added_ms.median / row.ready_ms);
     }
