@@ -266,8 +266,9 @@ impl Group {
 
     /// Notes who asks for votes, if it has fewer entries than this replica.
     pub(crate) fn note_candidate(&self, candidate: NodeId, last: Option<LogId>) {
+        let is_outdone = last < self.last();
         let mut campaign = self.campaign.lock();
-        if last < self.last() {
+        if is_outdone {
             campaign.outdone.insert(candidate, Instant::now());
         } else {
             campaign.outdone.remove(&candidate);
