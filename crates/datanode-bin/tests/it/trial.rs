@@ -27,7 +27,9 @@ fn roll(arguments: &[&str]) -> (bool, Value, String) {
 }
 
 fn trial(arguments: &[&str]) -> (bool, Value, String) {
-    let output = datanode().args(arguments).output().unwrap();
+    // A trial that finds something keeps its nodes' directories, to be looked at.
+    let dir = tempfile::tempdir().unwrap();
+    let output = datanode().args(arguments).env("TMPDIR", dir.path()).output().unwrap();
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     let report = said.lines().find(|line| line.starts_with('{'));
     let report = serde_json::from_str(report.unwrap_or_else(|| panic!("{said}"))).unwrap();
