@@ -7,12 +7,13 @@
 
 use std::fmt::Display;
 use std::io;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use bytes::Bytes;
 use partition_types::{LogId, PartitionId};
 
 use super::inner::LogInner;
+use super::read::{self, Found};
 use crate::codec::decode_entry;
 use crate::engine::{Engine, Table};
 use crate::keys;
@@ -114,27 +115,17 @@ fn read_through(
     indexes: Range<u64>,
     leaders: &mut Leaders,
 ) -> io::Result<LogId> {
-    let keys = keys::log_entries(id, indexes.clone());
-    let (mut next, mut len_bytes) = (indexes.start, 0);
-    let mut seen = Err(missing(id, next));
-    engine.scan(Table::Log, &keys.start..&keys.end, &mut |key, record| {
-        // The first one after a gap belongs elsewhere.
-        if keys::index_of_log_entry(key) != Ok(next) {
-            seen = Err(missing(id, next));
-            return ControlFlow::Break(());
-        }
-        len_bytes += record.len();
-        seen = decode(id, next, Bytes::copy_from_slice(record));
-        let Ok(entry) = &seen else { return ControlFlow::Break(()) };
-        leaders.see(*entry);
-        next += 1;
-        if len_bytes < SHORT_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    let last = seen?;
+    let Found { entries, len_bytes, problem } =
+        read::read(engine, id, indexes.clone(), SHORT_BYTES)?;
+    let next = indexes.start + entries.len() as u64;
+    if let Some(problem) = problem {
+        return Err(damaged(id, format_args!("entry {next}: {problem}")));
+    }
     if next < indexes.end && len_bytes < SHORT_BYTES {
         return Err(missing(id, next));
     }
-    Ok(last)
+    entries.iter().for_each(|entry| leaders.see(entry.log_id));
+    entries.last().map(|entry| entry.log_id).ok_or_else(|| missing(id, next))
 }
 
 fn decode(id: PartitionId, index: u64, record: Bytes) -> io::Result<LogId> {
@@ -247,7 +238,9 @@ mod tests {
             Entry { log_id, payload: Payload::Blank }
         };
         let swapped = fails(&|engine| engine.tamper(&put(20, &blank(21))));
-        assert!(swapped.ends_with("stands at 20"), "{swapped}");
+        assert!(swapped.starts_with("log of partition 7: entry 20: "), "{swapped}");
+        let swapped = fails(&|engine| engine.tamper(&put(40, &blank(41))));
+        assert!(swapped.ends_with("stands at 40"), "{swapped}");
         let value = Value::from(Bytes::from_static(b"?"));
         let change = Change::Put { table: Table::Log, key: keys::log_entry(id(), 20), value };
         let damaged = fails(&|engine| engine.tamper(&change));

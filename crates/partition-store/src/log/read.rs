@@ -103,10 +103,10 @@ fn take_tail(
 #[derive(Default)]
 pub(super) struct Found {
     /// Without a gap from the first index asked for.
-    entries: Vec<Entry>,
-    len_bytes: usize,
+    pub(super) entries: Vec<Entry>,
+    pub(super) len_bytes: usize,
     /// Why there are no more, if it is not that there were enough.
-    problem: Option<CodecError>,
+    pub(super) problem: Option<CodecError>,
 }
 
 /// Reads entries from the disk, in order and without a gap, up to about
