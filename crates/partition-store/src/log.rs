@@ -193,6 +193,9 @@ impl PartitionLog {
     pub async fn last_of_leaders(&self, indexes: Range<u64>) -> io::Result<Vec<LogId>> {
         loop {
             let plan = self.inner.plan_leaders(&indexes);
+            if plan.on_disk.is_empty() {
+                return Ok(plan.in_memory.and_then(leaders::Leaders::default()));
+            }
             let (engine, id) = (Arc::clone(&self.engine), self.inner.id);
             let on_disk = plan.on_disk.clone();
             let look = move || leaders::on_disk(engine.as_ref(), id, on_disk);

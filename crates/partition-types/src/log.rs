@@ -21,6 +21,15 @@ pub struct LogId {
     pub index: u64,
 }
 
+impl LogId {
+    /// Whether both were proposed by one leader, in one term of it. All entries between them were
+    /// too: the ids of a log never go back.
+    #[must_use]
+    pub fn is_by_leader_of(self, other: Self) -> bool {
+        (self.term, self.leader) == (other.term, other.leader)
+    }
+}
+
 impl fmt::Display for LogId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let leader = self.leader.map_or(0, NodeId::get);

@@ -15,7 +15,7 @@ use crate::state::{
 
 /// How much a sample looks at. A node checks all its partitions before it may
 /// serve: at 128 KiB a chunk, thousands of them must cost seconds.
-const SAMPLED_EXTENTS: u64 = 2;
+const SAMPLED_EXTENTS: usize = 2;
 const SAMPLED_CHUNKS: u64 = 2;
 
 /// Checks a few chunks of a few extents.
@@ -31,24 +31,29 @@ pub(super) fn sample(
     // every replica would find less.
     let applied_index = state.applied.map_or(0, |log_id| log_id.index);
     let mut dice = Dice(view.partition_id().get() ^ applied_index.rotate_left(32));
-    for _ in 0..SAMPLED_EXTENTS {
-        let from = dice.roll(state.next_extent_id);
-        let found = match first_extent(view, from)? {
-            Some(found) => Some(found),
-            None => first_extent(view, 0)?,
-        };
-        let Some((id, extent)) = found else {
-            let recorded = state.extent_count;
-            return Err(CheckError::Counter { what: "extents", recorded, found: 0 });
-        };
+    let mut found = extents_from(view, dice.roll(state.next_extent_id))?;
+    if found.is_empty() {
+        found = extents_from(view, 0)?;
+    }
+    if found.is_empty() {
+        let recorded = state.extent_count;
+        return Err(CheckError::Counter { what: "extents", recorded, found: 0 });
+    }
+    for (id, extent) in found {
         Audit::new(Visibility::Visible, extent).map_err(|problem| broken(id, problem))?;
         checked.extents += 1;
+        let mut seen = 0..0;
         for _ in 0..SAMPLED_CHUNKS.min(extent.size) {
             let at = dice.roll(extent.size);
+            if seen.contains(&at) {
+                // Of a small extent it would be the same chunk again.
+                continue;
+            }
             let Some((offset, run)) = view.run_at(id, at)? else {
                 return Err(view.damaged(id, at, Problem::Missing).into());
             };
             let bytes = view.run_bytes(id, offset, &run)?;
+            seen = offset..offset + u64::from(run.len);
             checked.chunks += 1;
             checked.chunk_bytes += bytes.len() as u64;
         }
@@ -56,13 +61,15 @@ pub(super) fn sample(
     Ok(())
 }
 
-fn first_extent(view: View<'_>, from: u64) -> Result<Option<(ExtentId, ExtentRecord)>, StateError> {
-    let mut first = None;
+/// Neighbours: a disk that is slow to seek reads them at once.
+fn extents_from(view: View<'_>, from: u64) -> Result<Vec<(ExtentId, ExtentRecord)>, StateError> {
+    let mut found = Vec::new();
     view.each_extent(Visibility::Visible, from, |id, extent| {
-        first = Some((id, extent));
-        Ok(ControlFlow::Break(()))
+        found.push((id, extent));
+        let is_enough = found.len() == SAMPLED_EXTENTS;
+        Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    Ok(first)
+    Ok(found)
 }
 
 /// Checks every extent and every byte, and that there is nothing else.

@@ -35,6 +35,10 @@ const LOG_BUFFER_LEN: usize = 32 * MIB;
 const BLOB_LEN_MIN: u64 = 4 * 1024;
 const BLOB_FILE_LEN: u64 = 256 * 1024 * 1024;
 
+/// What a scan of a log reads at a time: the last entries are looked at in every start, and are
+/// several blocks.
+const LOG_SCAN_LEN: usize = 16 * 1024;
+
 /// An open database.
 pub(crate) struct Rocks {
     // Before the lock: the directory is let go of when the database is closed.
@@ -244,6 +248,9 @@ impl Read for Rocks {
     ) -> Result<(), EngineError> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(range.end);
+        if table == Table::Log {
+            options.set_readahead_size(LOG_SCAN_LEN);
+        }
         ascend(self.db.raw_iterator_cf_opt(self.table(table), options), range.start, visit)
     }
 

@@ -3,11 +3,12 @@
 //! Every start asks for it. Ids of entries never go back, so between two entries of one leader
 //! there are only its own, and a long log of few leaders is known from a few of its entries. The
 //! log of a group that nobody writes to is the other way round: each start and each hand-over
-//! left it one entry of one more leader. So long spans are halved, and short ones read through.
+//! left it one entry of one more leader. So long spans are halved, and short ones read through;
+//! and the end of the log comes first, for that is where such entries follow a long span.
 
 use std::fmt::Display;
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use bytes::Bytes;
 use partition_types::{LogId, PartitionId};
@@ -39,7 +40,7 @@ pub(super) struct Leaders(Vec<LogId>);
 impl Leaders {
     fn see(&mut self, entry: LogId) {
         match self.0.last_mut() {
-            Some(last) if is_by_same(*last, entry) => *last = entry,
+            Some(last) if last.is_by_leader_of(entry) => *last = entry,
             _ => self.0.push(entry),
         }
     }
@@ -50,18 +51,16 @@ impl Leaders {
     }
 }
 
-fn is_by_same(one: LogId, other: LogId) -> bool {
-    (one.term, one.leader) == (other.term, other.leader)
-}
-
 impl LogInner {
     pub(super) fn plan_leaders(&self, indexes: &Range<u64>) -> Plan {
         let state = self.state.lock();
         let tail_index = state.tail_index();
         let first_index = state.bounds.entries.map_or(tail_index, |(first, _)| first);
         let mut in_memory = Leaders::default();
-        let tail = state.tail.iter().map(|entry| entry.log_id);
-        tail.filter(|id| indexes.contains(&id.index)).for_each(|id| in_memory.see(id));
+        let before = indexes.start.saturating_sub(tail_index);
+        let tail = state.tail.iter().skip(usize::try_from(before).unwrap_or(usize::MAX));
+        let tail = tail.map(|entry| entry.log_id).take_while(|id| id.index < indexes.end);
+        tail.for_each(|id| in_memory.see(id));
         let on_disk = indexes.start.max(first_index)..indexes.end.min(tail_index);
         Plan { on_disk, in_memory, epoch: state.epoch }
     }
@@ -83,11 +82,13 @@ pub(super) fn on_disk(
         return Ok(leaders);
     };
     let id_at = |index| read_id(engine, id, index);
-    let mut spans = vec![(id_at(indexes.start)?, id_at(last_index)?)];
+    let first = id_at(indexes.start)?;
+    let (until, at_end) = read_back(engine, id, first, last_index)?;
+    let mut spans = vec![(first, until)];
     // In order: of two halves the first one is on top.
     while let Some((first, last)) = spans.pop() {
         leaders.see(first);
-        if is_by_same(first, last) {
+        if first.is_by_leader_of(last) {
             leaders.see(last);
         } else if last.index - first.index > SHORT {
             let middle = id_at(first.index.midpoint(last.index))?;
@@ -99,7 +100,46 @@ pub(super) fn on_disk(
             }
         }
     }
+    at_end.0.into_iter().for_each(|entry| leaders.see(entry));
     Ok(leaders)
+}
+
+/// Looks at the last entries, down to one that was written by the leader of the first one if it is
+/// not far. Returns the one at which it stopped, and the leaders from there on.
+fn read_back(
+    engine: &dyn Engine,
+    id: PartitionId,
+    first: LogId,
+    last_index: u64,
+) -> io::Result<(LogId, Leaders)> {
+    let (mut seen, mut len_bytes, mut problem) = (Vec::new(), 0, None);
+    let mut index = last_index;
+    let range = keys::log_entries(id, first.index..last_index + 1);
+    engine.scan_back(Table::Log, &range.start..&range.end, &mut |key, value| {
+        if keys::index_of_log_entry(key).ok() != Some(index) {
+            return ControlFlow::Break(());
+        }
+        match decode(id, index, Bytes::copy_from_slice(value)) {
+            Ok(entry) => seen.push(entry),
+            Err(error) => problem = Some(error),
+        }
+        len_bytes += value.len();
+        let is_enough = seen.len() as u64 > SHORT || len_bytes >= SHORT_BYTES;
+        let is_known = seen.last().is_none_or(|entry| entry.is_by_leader_of(first));
+        if is_known || is_enough || problem.is_some() {
+            return ControlFlow::Break(());
+        }
+        index -= 1;
+        ControlFlow::Continue(())
+    })?;
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
+    let until = seen.last().filter(|until| until.index == index);
+    let until = *until.ok_or_else(|| missing(id, index))?;
+    let mut leaders = Leaders::default();
+    seen.into_iter().rev().for_each(|entry| leaders.see(entry));
+    Ok((until, leaders))
 }
 
 fn read_id(engine: &dyn Engine, id: PartitionId, index: u64) -> io::Result<LogId> {
@@ -188,7 +228,8 @@ mod tests {
 
     /// The same, one entry after the other.
     fn plainly(ids: &[LogId]) -> Vec<LogId> {
-        let is_last = |at: usize| ids.get(at + 1).is_none_or(|next| !is_by_same(ids[at], *next));
+        let is_last =
+            |at: usize| ids.get(at + 1).is_none_or(|next| !ids[at].is_by_leader_of(*next));
         (0..ids.len()).filter(|at| is_last(*at)).map(|at| ids[at]).collect()
     }
 
@@ -238,7 +279,7 @@ mod tests {
             Entry { log_id, payload: Payload::Blank }
         };
         let swapped = fails(&|engine| engine.tamper(&put(20, &blank(21))));
-        assert!(swapped.starts_with("log of partition 7: entry 20: "), "{swapped}");
+        assert!(swapped.ends_with("stands at 20"), "{swapped}");
         let swapped = fails(&|engine| engine.tamper(&put(40, &blank(41))));
         assert!(swapped.ends_with("stands at 40"), "{swapped}");
         let value = Value::from(Bytes::from_static(b"?"));
