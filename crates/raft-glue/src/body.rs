@@ -78,6 +78,7 @@ impl Group {
             node_id: shared.config.node_id,
             partition_id: id,
             transport: Arc::clone(&shared.transport),
+            log: log.clone(),
             fence: Arc::clone(&self.fence),
             leader_gone: Arc::clone(&self.leader_gone),
             append_timeout: shared.config.election_timeout.0,

@@ -10,7 +10,7 @@ use openraft::impls::leader_id_adv::LeaderId;
 use partition_types::{Entry, LogId, Membership, NodeId, Payload, Vote};
 
 use crate::types::{
-    GroupMember, RaftEntry, RaftLogId, RaftMembership, RaftStoredMembership, RaftVote,
+    Data, GroupMember, RaftEntry, RaftLogId, RaftMembership, RaftStoredMembership, RaftVote,
 };
 
 pub(crate) fn to_raft_node(id: Option<NodeId>) -> u64 {
@@ -88,7 +88,7 @@ pub(crate) fn to_raft_stored_membership(
 pub(crate) fn to_raft_entry(entry: Entry) -> io::Result<RaftEntry> {
     let payload = match entry.payload {
         Payload::Blank => EntryPayload::Blank,
-        Payload::Command(command) => EntryPayload::Normal(command),
+        Payload::Command(command) => EntryPayload::Normal(Data::Command(command)),
         Payload::Membership(membership) => {
             EntryPayload::Membership(to_raft_membership(&membership)?)
         }
@@ -96,15 +96,29 @@ pub(crate) fn to_raft_entry(entry: Entry) -> io::Result<RaftEntry> {
     Ok(RaftEntry { log_id: to_raft_log_id(entry.log_id), payload })
 }
 
-pub(crate) fn from_raft_entry(entry: RaftEntry) -> Entry {
+/// An entry of which there is only the id.
+pub(crate) fn unread(id: LogId) -> RaftEntry {
+    RaftEntry { log_id: to_raft_log_id(id), payload: EntryPayload::Normal(Data::Unread) }
+}
+
+pub(crate) fn is_unread(entry: &RaftEntry) -> bool {
+    matches!(entry.payload, EntryPayload::Normal(Data::Unread))
+}
+
+/// Fails for an entry that was not read.
+pub(crate) fn from_raft_entry(entry: RaftEntry) -> io::Result<Entry> {
     let payload = match entry.payload {
         EntryPayload::Blank => Payload::Blank,
-        EntryPayload::Normal(command) => Payload::Command(command),
+        EntryPayload::Normal(Data::Command(command)) => Payload::Command(command),
+        EntryPayload::Normal(Data::Unread) => {
+            let id = from_raft_log_id(entry.log_id);
+            return Err(io::Error::other(format!("entry {id} was not read")));
+        }
         EntryPayload::Membership(membership) => {
             Payload::Membership(from_raft_membership(&membership))
         }
     };
-    Entry { log_id: from_raft_log_id(entry.log_id), payload }
+    Ok(Entry { log_id: from_raft_log_id(entry.log_id), payload })
 }
 
 #[cfg(test)]
@@ -144,13 +158,20 @@ mod tests {
                 let entry =
                     Entry { log_id: LogId { term: 3, leader, index: 8 }, payload: payload.clone() };
                 let back = from_raft_entry(to_raft_entry(entry.clone()).unwrap());
-                assert_eq!(back, entry);
+                assert_eq!(back.unwrap(), entry);
             }
         }
         for committed in [false, true] {
             let vote = Vote { term: 5, voted_for: Some(node(2)), committed };
             assert_eq!(from_raft_vote(to_raft_vote(vote)), vote);
         }
+    }
+
+    #[test]
+    fn refuses_an_entry_of_which_there_is_only_the_id() {
+        let entry = unread(LogId { term: 3, leader: Some(node(2)), index: 8 });
+        assert!(is_unread(&entry));
+        assert_eq!(from_raft_entry(entry).unwrap_err().to_string(), "entry T3-N2.8 was not read");
     }
 
     #[test]

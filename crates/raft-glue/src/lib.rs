@@ -46,6 +46,7 @@ mod lead;
 pub mod metric;
 mod shared;
 
+mod append;
 mod convert;
 mod log_store;
 mod network;

@@ -13,9 +13,11 @@ use futures::Stream;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use partition_store::PartitionLog;
+use partition_types::LogId;
 
 use crate::convert::{
     from_raft_entry, from_raft_log_id, from_raft_vote, to_raft_entry, to_raft_log_id, to_raft_vote,
+    unread,
 };
 use crate::lead::Won;
 use crate::tail::TailBytes;
@@ -23,6 +25,9 @@ use crate::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
 
 /// Entries of about this many bytes go into one message or one apply.
 const READ_BYTES_MAX: usize = 1 << 20;
+
+/// Of so many entries at a time only the ids are passed on.
+pub(crate) const UNREAD_MAX: u64 = 1024;
 
 /// A group's log as openraft sees it. All clones are one log.
 #[derive(Clone)]
@@ -55,12 +60,28 @@ impl LogStore {
         from.max(first)..to.min(end)
     }
 
-    async fn read(&self, range: Range<u64>) -> io::Result<Vec<RaftEntry>> {
+    pub(crate) async fn read(&self, range: Range<u64>) -> io::Result<Vec<RaftEntry>> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
         let entries = self.log.entries(range, READ_BYTES_MAX).await?;
         entries.into_iter().map(to_raft_entry).collect()
+    }
+
+    /// The ids of the entries at the beginning of a range, as far as they were written by other
+    /// leaders than the last entry of the log.
+    async fn earlier(&self, range: &Range<u64>) -> io::Result<Vec<LogId>> {
+        let Some(last) = self.log.bounds().last else { return Ok(Vec::new()) };
+        let range = range.start..range.end.min(range.start.saturating_add(UNREAD_MAX));
+        let mut ids = Vec::new();
+        for of_leader in self.log.last_of_leaders(range.clone()).await? {
+            if of_leader.is_by_leader_of(last) {
+                break;
+            }
+            let next = range.start + ids.len() as u64;
+            ids.extend((next..=of_leader.index).map(|index| LogId { index, ..of_leader }));
+        }
+        Ok(ids)
     }
 }
 
@@ -87,12 +108,26 @@ impl RaftLogReader<TypeConfig> for LogStore {
         Ok(self.log.vote().map(to_raft_vote))
     }
 
+    /// Only replication asks for them. What earlier leaders wrote is not read: the follower that
+    /// it is for most likely has it, see `append`.
     async fn limited_get_log_entries(
         &mut self,
         start: u64,
         end: u64,
     ) -> io::Result<Vec<RaftEntry>> {
-        self.read(self.clamp(&(start..end))).await
+        let range = self.clamp(&(start..end));
+        let earlier = self.earlier(&range).await?;
+        let own = range.start + earlier.len() as u64..range.end;
+        let mut entries: Vec<_> = earlier.into_iter().map(unread).collect();
+        if (entries.len() as u64) < UNREAD_MAX {
+            let read = self.read(own.clone()).await?;
+            // Purged meanwhile: then they do not continue the others.
+            let is_gapless = read.first().is_some_and(|first| first.log_id.index == own.start);
+            if entries.is_empty() || is_gapless {
+                entries.extend(read);
+            }
+        }
+        Ok(entries)
     }
 
     /// Each start asks for it. The log knows better than to look at one entry after the other.
@@ -163,7 +198,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = RaftEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries: Vec<_> = entries.into_iter().map(from_raft_entry).collect();
+        let entries = entries.into_iter().map(from_raft_entry).collect::<io::Result<Vec<_>>>()?;
         self.tail.append(entries.iter().map(|entry| (entry.log_id.index, entry.len_bytes())));
         self.log.append(entries, move |result| flushed.io_completed(result))
     }

@@ -24,12 +24,13 @@ use partition_store::SnapshotSource;
 use partition_types::{Member, NodeId, PartitionId, Reason, Vote};
 
 use crate::convert::{
-    from_raft_entry, from_raft_log_id, from_raft_node, from_raft_vote, to_raft_log_id, to_raft_vote,
+    from_raft_log_id, from_raft_node, from_raft_vote, to_raft_log_id, to_raft_vote,
 };
 use crate::fence::{Fence, Path};
+use crate::log_store::LogStore;
 use crate::state_machine::SnapshotData;
 use crate::types::{GroupMember, RaftSnapshot, RaftVote, TypeConfig};
-use crate::{AppendReply, RaftReply, RaftRequest, SnapshotHeader, Transport, TransportError};
+use crate::{RaftReply, RaftRequest, SnapshotHeader, Transport, TransportError};
 
 /// The first wait after a member was not reached.
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
@@ -42,6 +43,7 @@ pub(crate) struct Network {
     pub(crate) node_id: NodeId,
     pub(crate) partition_id: PartitionId,
     pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) log: LogStore,
     pub(crate) fence: Arc<Fence>,
     /// Whether the last leader's process is gone.
     pub(crate) leader_gone: Arc<AtomicBool>,
@@ -59,11 +61,14 @@ pub(crate) struct Link {
     /// `None` for an id that no member can have: it is never reached.
     to: Option<NodeId>,
     member: Member,
-    partition_id: PartitionId,
+    pub(crate) partition_id: PartitionId,
     transport: Arc<dyn Transport>,
+    pub(crate) log: LogStore,
+    /// Whether the member turned out to lack entries of earlier leaders.
+    pub(crate) lacks_earlier: bool,
     fence: Arc<Fence>,
     leader_gone: Arc<AtomicBool>,
-    append_timeout: Duration,
+    pub(crate) append_timeout: Duration,
     backoff_max: Duration,
     /// Whether the last message found no connection.
     is_away: Arc<AtomicBool>,
@@ -79,6 +84,8 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             member: node.0.clone(),
             partition_id: self.partition_id,
             transport: Arc::clone(&self.transport),
+            log: self.log.clone(),
+            lacks_earlier: false,
             fence: Arc::clone(&self.fence),
             leader_gone: Arc::clone(&self.leader_gone),
             append_timeout: self.append_timeout,
@@ -89,7 +96,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 }
 
 impl Link {
-    async fn call(
+    pub(crate) async fn call(
         &self,
         request: RaftRequest,
         action: RPCTypes,
@@ -158,11 +165,11 @@ impl Link {
     }
 }
 
-fn unreachable_error(what: impl ToString) -> RPCError<TypeConfig> {
+pub(crate) fn unreachable_error(what: impl ToString) -> RPCError<TypeConfig> {
     RPCError::Unreachable(Unreachable::from_string(what))
 }
 
-fn wrong_reply(reply: &RaftReply) -> RPCError<TypeConfig> {
+pub(crate) fn wrong_reply(reply: &RaftReply) -> RPCError<TypeConfig> {
     unreachable_error(format!("answer of another kind: {reply:?}"))
 }
 
@@ -174,30 +181,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let timeout = if rpc.entries.is_empty() {
-            option.hard_ttl()
-        } else {
-            option.hard_ttl().max(self.append_timeout)
-        };
-        let request = RaftRequest::Append {
-            vote: from_raft_vote(rpc.vote),
-            prev: rpc.prev_log_id.map(from_raft_log_id),
-            entries: rpc.entries.into_iter().map(from_raft_entry).collect(),
-            committed: rpc.leader_commit.map(from_raft_log_id),
-        };
-        match self.call(request, RPCTypes::AppendEntries, timeout).await? {
-            RaftReply::Append(reply) => Ok(match reply {
-                AppendReply::Success => AppendEntriesResponse::Success,
-                AppendReply::Partial(last) => {
-                    AppendEntriesResponse::PartialSuccess(last.map(to_raft_log_id))
-                }
-                AppendReply::Conflict => AppendEntriesResponse::Conflict,
-                AppendReply::HigherVote(vote) => {
-                    AppendEntriesResponse::HigherVote(to_raft_vote(vote))
-                }
-            }),
-            other => Err(wrong_reply(&other)),
-        }
+        self.append(rpc, option.hard_ttl()).await
     }
 
     async fn vote(
@@ -345,6 +329,7 @@ mod tests {
 
     use super::*;
     use crate::LeaderProbe;
+    use crate::conformance::{log_of, open_partition};
     use crate::metric::Metrics;
 
     /// Counts what is sent.
@@ -399,12 +384,16 @@ mod tests {
             client_address: address(),
             admin_address: address(),
         };
+        let dir = tempfile::tempdir().expect("make a directory");
+        let (_store, partition) = open_partition(dir.path());
         let mut link = Link {
             from: NodeId::new(1).expect("above 0"),
             to: NodeId::new(2).ok(),
             member,
             partition_id: PartitionId::new(7).expect("above 0"),
             transport: Arc::clone(&sent) as Arc<dyn Transport>,
+            log: log_of(&partition),
+            lacks_earlier: false,
             fence: Arc::new(Fence::new(suppressed.clone())),
             leader_gone: Arc::default(),
             append_timeout: Duration::from_secs(1),

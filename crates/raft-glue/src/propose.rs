@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::body::Body;
 use crate::group::Group;
-use crate::types::TypeConfig;
+use crate::types::{Data, TypeConfig};
 use crate::{Partition, ProposeError};
 
 /// Between two tries while the leadership settles.
@@ -96,7 +96,7 @@ impl Group {
     async fn try_propose(&self, body: &Body, command: Command) -> Tried {
         let (tx, rx) = TypeConfig::oneshot::<ClientWriteResult<TypeConfig>>();
         let responder = OneshotResponder::new(tx);
-        if body.raft.client_write_ff(command, Some(responder)).await.is_err() {
+        if body.raft.client_write_ff(Data::Command(command), Some(responder)).await.is_err() {
             // The group takes no more messages, so it did not take this one.
             return Tried::Done(Err(self.stopped()));
         }

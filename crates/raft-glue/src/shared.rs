@@ -18,6 +18,7 @@ use crate::driver::Driver;
 use crate::fence::Fence;
 use crate::group::Group;
 use crate::lead::Leads;
+use crate::log_store::UNREAD_MAX;
 use crate::metric::Metrics;
 use crate::probe::Prober;
 use crate::sleep::Sleepers;
@@ -138,6 +139,8 @@ fn raft_config(config: &HostConfig) -> openraft::Config {
         election_timeout_max,
         // Followers that acknowledge entries need no heartbeat besides.
         heartbeat_min_interval: Some(heartbeat_min_interval_ms(config)),
+        // Of the first message to a follower, nearly all of whose entries are ids: see `append`.
+        max_payload_entries: UNREAD_MAX,
         // The driver is the clock of all groups, and asks the fence.
         enable_tick: false,
         enable_elect: false,

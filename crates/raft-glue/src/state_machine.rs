@@ -135,7 +135,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut batch = Batch::default();
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
-            let entry = from_raft_entry(entry);
+            let entry = from_raft_entry(entry)?;
             batch.len_bytes += entry.len_bytes();
             batch.entries.push(entry);
             batch.responders.push(responder);

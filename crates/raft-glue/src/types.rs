@@ -3,6 +3,8 @@
 //! Commands, outcomes and members go through it as they are; only ids of
 //! positions are translated, in `convert`.
 
+use std::fmt;
+
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::impls::{BoxedErrorSource, InlineBatch, OneshotResponder, Vote};
 use openraft::metrics::{RaftMetrics, RaftServerMetrics};
@@ -24,14 +26,14 @@ use crate::state_machine::{SnapshotData, StateMachine};
 pub(crate) struct TypeConfig;
 
 impl RaftTypeConfig for TypeConfig {
-    type D = Command;
+    type D = Data;
     type R = Outcome;
     type NodeId = u64;
     type Node = GroupMember;
     type Term = u64;
     type LeaderId = LeaderId<u64, u64>;
     type Vote = Vote<Self::LeaderId>;
-    type Payload = EntryPayload<Command, u64, GroupMember>;
+    type Payload = EntryPayload<Data, u64, GroupMember>;
     type Entry = Entry<CommittedLeaderIdOf<Self>, Self::Payload>;
     type AsyncRuntime = TokioRuntime;
     type Responder<T>
@@ -43,6 +45,24 @@ impl RaftTypeConfig for TypeConfig {
     where
         T: OptionalSend + 'static;
     type ErrorSource = BoxedErrorSource;
+}
+
+/// What an entry of a log has for the state machine.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Data {
+    Command(Command),
+    /// The entry was not read: it has this id, and the log has the rest of it. Only entries on
+    /// their way to a follower are so, and [`Link`](crate::network::Link) sends none of them.
+    Unread,
+}
+
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(command) => command.fmt(f),
+            Self::Unread => f.write_str("not read"),
+        }
+    }
 }
 
 /// What a running group says of its role, vote and members.

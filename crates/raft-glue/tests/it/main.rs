@@ -14,6 +14,7 @@ mod ondemand;
 mod propose;
 mod rejoin;
 mod removed;
+mod replicate;
 mod restart;
 mod sleep;
 mod waking;

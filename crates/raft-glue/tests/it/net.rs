@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use parking_lot::Mutex;
-use partition_types::{Incarnation, Member, NodeId, PartitionId, Reason, Vote};
+use partition_types::{Entry, Incarnation, Member, NodeId, PartitionId, Reason, Vote};
 use raft_glue::{
     LeaderProbe, PartitionHost, RaftReply, RaftRequest, Refusal, SleepCall, SleepReply,
     SnapshotHeader, Transport, TransportError,
@@ -32,6 +32,8 @@ pub(crate) struct Net {
 struct Sent {
     /// Raft messages.
     messages: AtomicU64,
+    /// Bytes of the entries in them.
+    entry_bytes: AtomicU64,
     /// Votes and pre-votes.
     votes: AtomicU64,
     /// Calls that ask for leaders.
@@ -100,6 +102,11 @@ impl Net {
         self.sent_by(id, |sent| &sent.messages)
     }
 
+    /// Bytes of the entries in them, likewise.
+    pub(crate) fn entry_bytes_of(&self, id: NodeId) -> u64 {
+        self.sent_by(id, |sent| &sent.entry_bytes)
+    }
+
     /// Votes and pre-votes, likewise.
     pub(crate) fn votes_of(&self, id: NodeId) -> u64 {
         self.sent_by(id, |sent| &sent.votes)
@@ -159,8 +166,13 @@ impl Transport for Wire {
             self.sent.votes.fetch_add(1, Ordering::Relaxed);
         }
         let is_question = matches!(request, RaftRequest::ReadIndex);
-        let has_entries =
-            matches!(&request, RaftRequest::Append { entries, .. } if !entries.is_empty());
+        let entries = match &request {
+            RaftRequest::Append { entries, .. } => entries.as_slice(),
+            _ => &[],
+        };
+        let has_entries = !entries.is_empty();
+        let entry_bytes: usize = entries.iter().map(Entry::len_bytes).sum();
+        self.sent.entry_bytes.fetch_add(entry_bytes as u64, Ordering::Relaxed);
         let lost = has_entries && self.net.starved.lock().contains(&to);
         let host = match lost {
             true => {
