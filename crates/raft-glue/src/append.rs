@@ -49,7 +49,11 @@ impl Link {
         let mut brought = None;
         let mut rest = earlier.as_slice();
         while !rest.is_empty() {
-            let entries = self.read(rest).await?;
+            let entries = match self.read(rest).await {
+                Ok(entries) => entries,
+                Err(_) if brought.is_some() => break,
+                Err(error) => return Err(error),
+            };
             rest = &rest[entries.len()..];
             let last = entries.last().map(|entry| entry.log_id);
             let prev_log_id = brought.or(prev_log_id);
@@ -108,34 +112,28 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use futures::FutureExt;
-    use futures::future::BoxFuture;
-    use futures::stream::BoxStream;
     use openraft::RaftLogReader;
     use openraft::network::RPCOption;
     use openraft::storage::RaftLogStorageExt;
     use openraft::{RaftNetworkFactory, RaftNetworkV2};
     use parking_lot::Mutex;
-    use partition_types::{
-        Command, Crc32c, Entry, Incarnation, LogId, Member, NodeId, Op, PartitionId, Payload, Vote,
-    };
+    use partition_types::{Command, Crc32c, Entry, LogId, NodeId, Op, PartitionId, Payload, Vote};
     use tempfile::TempDir;
 
     use super::*;
-    use crate::conformance::{log_of, open_partition};
+    use crate::TransportError;
     use crate::convert::{to_raft_entry, to_raft_vote};
     use crate::fence::Fence;
     use crate::log_store::LogStore;
     use crate::metric::Metrics;
     use crate::network::Network;
+    use crate::testing::{Peer, log_of, member, open_partition};
     use crate::types::GroupMember;
-    use crate::{LeaderProbe, SnapshotHeader, Transport, TransportError};
 
     const TIMEOUT: Duration = Duration::from_secs(1);
     /// Two of them are more than a message takes.
     const DATA_BYTES: usize = 600 << 10;
 
-    type Answer<T> = BoxFuture<'static, Result<T, TransportError>>;
     /// The index before the entries of a message, and theirs.
     type Sent = (Option<u64>, Vec<u64>);
 
@@ -146,40 +144,12 @@ mod tests {
         sent: Mutex<Vec<Sent>>,
     }
 
-    impl Transport for Follower {
-        fn call(
-            &self,
-            _to: NodeId,
-            _member: &Member,
-            _partition_id: PartitionId,
-            request: RaftRequest,
-            _timeout: Duration,
-        ) -> Answer<RaftReply> {
+    impl Follower {
+        fn answer(&self, request: RaftRequest) -> Result<RaftReply, TransportError> {
             let RaftRequest::Append { prev, entries, .. } = request else { panic!("no append") };
             let indexes = entries.iter().map(|entry| entry.log_id.index).collect();
             self.sent.lock().push((prev.map(|id| id.index), indexes));
-            let answer = self.answers.lock().pop_front().expect("an answer");
-            std::future::ready(answer.map(RaftReply::Append)).boxed()
-        }
-
-        fn probe_leaders(
-            &self,
-            _to: NodeId,
-            _member: &Member,
-            _partition_ids: Vec<PartitionId>,
-            _timeout: Duration,
-        ) -> Answer<Vec<LeaderProbe>> {
-            std::future::ready(Err(TransportError::Timeout)).boxed()
-        }
-
-        fn send_snapshot(
-            &self,
-            _to: NodeId,
-            _member: &Member,
-            _header: SnapshotHeader,
-            _chunks: BoxStream<'static, std::io::Result<Bytes>>,
-        ) -> Answer<Vote> {
-            std::future::ready(Err(TransportError::Timeout)).boxed()
+            self.answers.lock().pop_front().expect("an answer").map(RaftReply::Append)
         }
     }
 
@@ -217,20 +187,17 @@ mod tests {
             let mut network = Network {
                 node_id: node(2),
                 partition_id: PartitionId::new(7).unwrap(),
-                transport: Arc::clone(&follower) as Arc<dyn Transport>,
+                transport: Arc::new(Peer({
+                    let follower = Arc::clone(&follower);
+                    move |request| follower.answer(request)
+                })),
                 log: log.clone(),
                 fence: Arc::new(Fence::new(Metrics::new().suppressed)),
                 leader_gone: Arc::default(),
                 append_timeout: TIMEOUT,
                 backoff_max: TIMEOUT,
             };
-            let member = Member {
-                incarnation: Incarnation::random(),
-                peer_address: String::new(),
-                client_address: String::new(),
-                admin_address: String::new(),
-            };
-            let link = network.new_client(3, &GroupMember(member)).await;
+            let link = network.new_client(3, &GroupMember(member())).await;
             Self { log, link, follower, _stored: (store, dir) }
         }
 

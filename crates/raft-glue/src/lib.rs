@@ -57,6 +57,8 @@ mod types;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod testing;
 
 pub use config::{Activation, HostConfig, InvalidConfig};
 pub use drain::DrainOutcome;

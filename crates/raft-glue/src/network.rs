@@ -322,76 +322,28 @@ impl Link {
 mod tests {
     use std::sync::atomic::AtomicU64;
 
-    use futures::FutureExt;
-    use futures::future::BoxFuture;
-    use futures::stream::BoxStream;
-    use partition_types::Incarnation;
-
     use super::*;
-    use crate::LeaderProbe;
-    use crate::conformance::{log_of, open_partition};
     use crate::metric::Metrics;
-
-    /// Counts what is sent.
-    #[derive(Default)]
-    struct Sent(AtomicU64);
-
-    type Answer<T> = BoxFuture<'static, Result<T, TransportError>>;
-
-    impl Transport for Sent {
-        fn call(
-            &self,
-            _to: NodeId,
-            _member: &Member,
-            _partition_id: PartitionId,
-            _request: RaftRequest,
-            _timeout: Duration,
-        ) -> Answer<RaftReply> {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            async { Err(TransportError::Timeout) }.boxed()
-        }
-
-        fn probe_leaders(
-            &self,
-            _to: NodeId,
-            _member: &Member,
-            _partition_ids: Vec<PartitionId>,
-            _timeout: Duration,
-        ) -> Answer<Vec<LeaderProbe>> {
-            async { Err(TransportError::Timeout) }.boxed()
-        }
-
-        fn send_snapshot(
-            &self,
-            _to: NodeId,
-            _member: &Member,
-            _header: SnapshotHeader,
-            _chunks: BoxStream<'static, std::io::Result<bytes::Bytes>>,
-        ) -> Answer<Vote> {
-            async { Err(TransportError::Timeout) }.boxed()
-        }
-    }
+    use crate::testing::{Peer, log_of, member, open_partition};
 
     /// Path 6, the last line: what came through every other path stays here.
     #[tokio::test]
     async fn no_vote_request_of_a_fenced_replica_leaves() {
         let suppressed = Metrics::new().suppressed;
-        let sent = Arc::new(Sent::default());
-        let address = String::new;
-        let member = Member {
-            incarnation: Incarnation::random(),
-            peer_address: address(),
-            client_address: address(),
-            admin_address: address(),
-        };
+        let sent = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&sent);
+        let peer = Peer(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Err(TransportError::Timeout)
+        });
         let dir = tempfile::tempdir().expect("make a directory");
         let (_store, partition) = open_partition(dir.path());
         let mut link = Link {
             from: NodeId::new(1).expect("above 0"),
             to: NodeId::new(2).ok(),
-            member,
+            member: member(),
             partition_id: PartitionId::new(7).expect("above 0"),
-            transport: Arc::clone(&sent) as Arc<dyn Transport>,
+            transport: Arc::new(peer),
             log: log_of(&partition),
             lacks_earlier: false,
             fence: Arc::new(Fence::new(suppressed.clone())),
@@ -405,7 +357,7 @@ mod tests {
         let option = || RPCOption::new(Duration::from_secs(1));
         link.vote(rpc(), option()).await.expect_err("it is fenced");
         link.pre_vote(rpc(), option()).await.expect_err("it is fenced");
-        assert_eq!(sent.0.load(Ordering::Relaxed), 0, "it left");
+        assert_eq!(sent.load(Ordering::Relaxed), 0, "it left");
         assert_eq!((suppressed.count(Path::Vote), suppressed.count(Path::PreVote)), (1, 1));
     }
 }

@@ -32,8 +32,10 @@ pub(super) fn sample(
     let applied_index = state.applied.map_or(0, |log_id| log_id.index);
     let mut dice = Dice(view.partition_id().get() ^ applied_index.rotate_left(32));
     let mut found = extents_from(view, dice.roll(state.next_extent_id))?;
-    if found.is_empty() {
-        found = extents_from(view, 0)?;
+    if found.len() < SAMPLED_EXTENTS {
+        // The last ones: the first ones are their neighbours.
+        found.extend(extents_from(view, 0)?);
+        found.truncate(SAMPLED_EXTENTS);
     }
     if found.is_empty() {
         let recorded = state.extent_count;
