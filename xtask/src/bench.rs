@@ -50,9 +50,12 @@ struct Startup {
     /// How often each start is measured
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// Extents of one KiB in each partition
+    /// Extents in each partition
     #[arg(long, default_value_t = 0)]
     extents: u64,
+    /// How long each extent is, in bytes
+    #[arg(long, default_value_t = 1024)]
+    extent_bytes: u32,
     /// Each load of a partition takes so many milliseconds longer
     #[arg(long, default_value_t = 0)]
     load_delay_ms: u64,
@@ -75,6 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             trial.args(["startup", "--partitions", &args.partitions]);
             trial.args(["--rounds", &args.rounds.to_string()]);
             trial.args(["--extents", &args.extents.to_string()]);
+            trial.args(["--extent-bytes", &args.extent_bytes.to_string()]);
             trial.args(["--load-delay-ms", &args.load_delay_ms.to_string()]);
             trial.args(args.set.iter().flat_map(|set| ["--set", set]));
             trial.args(args.json.then_some("--json"));

@@ -34,7 +34,6 @@ const NODES: u64 = 3;
 const MODES: [&str; 3] = ["sigterm", "sigkill", "cold"];
 /// Puts at the same time, when partitions are filled.
 const FILLERS: usize = 64;
-const EXTENT_LEN_BYTES: usize = 1024;
 const LOAD_DELAY: &str = "DATANODE_TEST_LOAD_DELAY_MS";
 
 /// Arguments of the measurement.
@@ -46,9 +45,12 @@ pub(super) struct Args {
     /// How often each start is measured.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
     rounds: u64,
-    /// Extents of one KiB that each partition has.
+    /// Extents that each partition has.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=100_000))]
     extents: u64,
+    /// How long each extent is, in bytes.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    extent_bytes: u32,
     /// Injected into each load of a partition, in milliseconds.
     #[arg(long, default_value_t = 0)]
     load_delay_ms: u64,
@@ -66,6 +68,7 @@ struct Report {
     rows: Vec<Row>,
     growth: Vec<Growth>,
     extents: u64,
+    extent_bytes: u32,
     load_delay_ms: u64,
     /// The load of the machine when it began and when it ended.
     load_average: [f64; 2],
@@ -127,8 +130,8 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     }
     let growth = growth(&rows);
     let load_average = [before, load_average()];
-    let (extents, load_delay_ms) = (args.extents, args.load_delay_ms);
-    let report = Report { rows, growth, extents, load_delay_ms, load_average };
+    let Args { extents, extent_bytes, load_delay_ms, .. } = args;
+    let report = Report { rows, growth, extents, extent_bytes, load_delay_ms, load_average };
     show(&report, args.json)?;
     Ok(())
 }
@@ -141,7 +144,7 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
     }
     let (_dir, mut cluster) = fresh_cluster(set).await?;
     let ids = cluster.create_partitions(partitions, 3, || ()).await?;
-    fill(&cluster, &ids, args.extents).await?;
+    fill(&cluster, &ids, args.extents, args.extent_bytes).await?;
     for id in 1..=NODES {
         cluster.node_mut(id).set_environment(&[(LOAD_DELAY, &args.load_delay_ms.to_string())]);
     }
@@ -164,7 +167,7 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
         seen.push(cold(&mut cluster).await?);
     }
     // Each is asked for: on demand, nobody leads what nobody needs.
-    fill(&cluster, &ids, 1).await?;
+    fill(&cluster, &ids, 1, args.extent_bytes).await?;
     rows.push(row(partitions, "cold", &cluster, seen).await?);
     let data = cluster.node(1).dir().join("data");
     cluster.stop(STOP_TIMEOUT).await?;
@@ -195,14 +198,20 @@ async fn await_hand_back(cluster: &Cluster) -> Result<()> {
 }
 
 /// Puts so many extents into each partition.
-async fn fill(cluster: &Cluster, ids: &[PartitionId], extents: u64) -> Result<()> {
+async fn fill(
+    cluster: &Cluster,
+    ids: &[PartitionId],
+    extents: u64,
+    extent_bytes: u32,
+) -> Result<()> {
     let client = cluster.client(ClientConfig::default());
+    let data = Bytes::from(vec![7; usize::try_from(extent_bytes)?]);
     let wanted = ids.iter().flat_map(|id| (0..extents).map(|_| *id));
     futures::stream::iter(wanted.map(Ok))
         .try_for_each_concurrent(FILLERS, |id| {
-            let client = &client;
+            let (client, data) = (&client, data.clone());
             async move {
-                client.put(id, Bytes::from_static(&[7; EXTENT_LEN_BYTES])).await?;
+                client.put(id, data).await?;
                 anyhow::Ok(())
             }
         })
