@@ -127,12 +127,15 @@ fn ended_with<U: Unit>(
         return Some((line, took));
     }
     let lane = machine.units().find(|(other, ..)| *other == unit).map_or(0, |(_, lane, _)| lane);
-    let _ = write!(line, " on {}", lane_name(config, lane));
+    // Of a single lane the name says nothing.
+    if machine.units().any(|(_, other, _)| other != lane) {
+        let _ = write!(line, " on {}", lane_name(config, lane));
+    }
     let named: Vec<_> = work.iter().filter(|(_, took)| *took >= WORTH_NAMING).collect();
     match named[..] {
         [] => {}
         [(name, took)] if *name == stage.stage.as_str() => {
-            let _ = write!(line, " {}", seconds(*took));
+            let _ = write!(line, ": {}", seconds(*took));
         }
         _ => {
             let named = named.iter().map(|(name, took)| format!("{name} {}", seconds(*took)));

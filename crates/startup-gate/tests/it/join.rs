@@ -312,7 +312,7 @@ async fn the_report_knows_of_joins() {
     let report = serving.handle().report();
     assert_eq!(
         report.critical_path,
-        "listening after 3.02 s: load 3.01 s, last 2 on lane 1: join 3.00 s, load 10.0 ms; check 5.0 ms, last 2 on lane 1 5.0 ms"
+        "listening after 3.02 s: load 3.01 s, last 2 on lane 1: join 3.00 s, load 10.0 ms; check 5.0 ms, last 2 on lane 1: 5.0 ms"
     );
     let slowest = &report.slowest[0];
     assert_eq!((slowest.unit.as_str(), slowest.start_ms, slowest.join_ms), ("2", 0.0, 3_000.0));

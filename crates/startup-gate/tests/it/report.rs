@@ -22,23 +22,23 @@ async fn the_critical_path_names_what_the_time_went_into() {
     let cases: [(&[Script], &str); 5] = [
         (
             &[],
-            "listening after 25.0 ms: load 20.0 ms, last 4 on disk 0: queued 10.0 ms, load 10.0 ms; check 5.0 ms, last 4 on disk 0 5.0 ms",
+            "listening after 25.0 ms: load 20.0 ms, last 4: queued 10.0 ms, load 10.0 ms; check 5.0 ms, last 4: 5.0 ms",
         ),
         (
             &[slow_load],
-            "listening after 1.21 s: load 1.20 s, last 5 on disk 1 1.20 s; check 5.0 ms, last 5 on disk 1 5.0 ms",
+            "listening after 1.21 s: load 1.20 s, last 5 on disk 1: 1.20 s; check 5.0 ms, last 5 on disk 1: 5.0 ms",
         ),
         (
             &[slow_check],
-            "listening after 0.71 s: load 20.0 ms, last 4 on disk 0: queued 10.0 ms, load 10.0 ms; check 0.69 s, last 5 on disk 1 0.69 s",
+            "listening after 0.71 s: load 20.0 ms, last 4 on disk 0: queued 10.0 ms, load 10.0 ms; check 0.69 s, last 5 on disk 1: 0.69 s",
         ),
         (
             &[slow_elect],
-            "listening after 2.58 s: load 30.0 ms, last 5 on disk 0: queued 20.0 ms, load 10.0 ms; check 5.0 ms, last 5 on disk 0 5.0 ms; elect 2.55 s, last 5: no leader for 5",
+            "listening after 2.58 s: load 30.0 ms, last 5: queued 20.0 ms, load 10.0 ms; check 5.0 ms, last 5: 5.0 ms; elect 2.55 s, last 5: no leader for 5",
         ),
         (
             &[Script::leaderless()],
-            "listening after 3.04 s: load 30.0 ms, last 5 on disk 0: queued 20.0 ms, load 10.0 ms; check 5.0 ms, last 5 on disk 0 5.0 ms; elect 3.00 s, last 5: no leader for 5",
+            "listening after 3.04 s: load 30.0 ms, last 5: queued 20.0 ms, load 10.0 ms; check 5.0 ms, last 5: 5.0 ms; elect 3.00 s, last 5: no leader for 5",
         ),
     ];
     for (others, expected) in cases {
@@ -78,7 +78,7 @@ async fn a_span_is_named_beside_the_last_unit() {
     drop(opening);
     let serving = climb(startup, scripts(4, &[])).await.expect("opens");
     let line = serving.handle().report().critical_path;
-    let expected = "listening after 50.0 ms: load 45.0 ms, of which open disks 25.0 ms, last 4 on lane 0: queued 10.0 ms, load 10.0 ms; check";
+    let expected = "listening after 50.0 ms: load 45.0 ms, of which open disks 25.0 ms, last 4: queued 10.0 ms, load 10.0 ms; check";
     assert!(line.starts_with(expected), "{line}");
 }
 
