@@ -63,13 +63,14 @@ pub(crate) fn discard_others(engine: &dyn Engine, kept: Space) -> Result<(), Sta
     Ok(())
 }
 
-/// The generations that are there beside `kept`: one seek each, and one more.
+/// The generations that are there beside `kept`: one seek each, and one or two more.
 ///
 /// A look at one table finds them all: no chunk is written before the run that
 /// maps it, and what is deleted is deleted in both tables at once.
 pub(crate) fn others(read: &dyn Read, kept: Space) -> Result<Vec<Space>, StateError> {
     let mut found = Vec::new();
-    let mut from = FIRST;
+    // None is below the first one. A seek that finds only the kept one reads a block of it.
+    let mut from = if kept.generation == FIRST { FIRST + 1 } else { FIRST };
     loop {
         let range = keys::generations_from(kept.partition_id, from);
         let mut next = None;
