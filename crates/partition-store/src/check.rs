@@ -69,6 +69,14 @@ pub enum CheckError {
         /// Why not.
         source: CodecError,
     },
+    /// The log has an entry of a new leader and no record of it, or the other way round.
+    #[error("the log's next leader begins at {expected}, and its record says {recorded}", expected = At(expected), recorded = At(recorded))]
+    LogLeader {
+        /// The first entry of the leader.
+        expected: Option<LogId>,
+        /// The record in its place.
+        recorded: Option<LogId>,
+    },
     /// A record of the partition cannot be read.
     #[error("{what} is damaged")]
     Record {

@@ -21,9 +21,11 @@ mod writer;
 
 pub(crate) use entry::entry_value;
 pub use entry::{decode_entry, encode_entry};
+#[cfg(test)]
+pub(crate) use log::encode_bounds_v1;
 pub(crate) use log::{
-    Bounds, decode_bounds, decode_committed, decode_vote, encode_bounds, encode_committed,
-    encode_vote,
+    Bounds, decode_bounds, decode_committed, decode_leader, decode_vote, encode_bounds,
+    encode_committed, encode_leader, encode_vote,
 };
 pub(crate) use manifest::{ManifestRecord, Placement, Promised, decode_manifest, encode_manifest};
 #[cfg(feature = "rocksdb")]

@@ -118,14 +118,15 @@ impl Disk {
             }
         };
         let vote = start.vote.map(|vote| Vote { committed: false, ..vote });
-        let last = start.bounds.entries.map(|(_, last)| last).or(start.bounds.purged);
-        Some(Promised { vote, last })
+        Some(Promised { vote, last: start.bounds.last() })
     }
 
     /// Adds the deletion of everything that `raft/` has of a partition.
     pub(crate) fn delete_log(batch: &mut Batch, id: PartitionId) {
         let entries = keys::log_entries_from(id, 0);
         batch.delete_range(Table::Log, &entries.start, &entries.end);
+        let leaders = keys::leaders_from(id, 0);
+        batch.delete_range(Table::LogMeta, &leaders.start, &leaders.end);
         for key in [keys::vote(id), keys::bounds(id), keys::committed(id)] {
             batch.delete(Table::LogMeta, key);
         }
@@ -143,7 +144,8 @@ impl Disk {
 
     /// Deletes what a crash kept of a deleted partition, if anything.
     pub(crate) fn sweep(&self, id: PartitionId) -> io::Result<()> {
-        let mut has_log = has_any(self.raft.as_ref(), Table::Log, keys::log_entries_from(id, 0))?;
+        let mut has_log = has_any(self.raft.as_ref(), Table::Log, keys::log_entries_from(id, 0))?
+            || has_any(self.raft.as_ref(), Table::LogMeta, keys::leaders_from(id, 0))?;
         for key in [keys::vote(id), keys::bounds(id), keys::committed(id)] {
             has_log |= self.raft.get(Table::LogMeta, &key)?.is_some();
         }

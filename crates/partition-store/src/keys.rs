@@ -8,6 +8,7 @@
 //! | log | partition u64, index u64 | entry |
 //! | log_meta | `b`, partition u64 | bounds of the log |
 //! | log_meta | `c`, partition u64 | commit index |
+//! | log_meta | `l`, partition u64, index u64 | first entry of a leader |
 //! | log_meta | `m`, partition u64 | manifest record |
 //! | log_meta | `n` | node record: whose database this is |
 //! | log_meta | `o` | how often the database was opened |
@@ -33,6 +34,7 @@ use crate::codec::CodecError;
 
 const BOUNDS: u8 = b'b';
 const COMMITTED: u8 = b'c';
+const LEADER: u8 = b'l';
 const MANIFEST: u8 = b'm';
 const NODE: u8 = b'n';
 const OPENS: u8 = b'o';
@@ -81,6 +83,26 @@ pub(crate) fn bounds(id: PartitionId) -> Vec<u8> {
 /// The commit index of a log.
 pub(crate) fn committed(id: PartitionId) -> Vec<u8> {
     log_meta(COMMITTED, id)
+}
+
+/// The first entry of a leader in a log.
+pub(crate) fn leader(id: PartitionId, index: u64) -> Vec<u8> {
+    join(&[&log_meta(LEADER, id), &index.to_be_bytes()])
+}
+
+/// The first entries of leaders from one index on, up to and not including another.
+pub(crate) fn leaders(id: PartitionId, indexes: Range<u64>) -> Range<Vec<u8>> {
+    leader(id, indexes.start)..leader(id, indexes.end)
+}
+
+/// The first entries of leaders from one index on.
+pub(crate) fn leaders_from(id: PartitionId, index: u64) -> Range<Vec<u8>> {
+    leader(id, index)..after_prefix(&log_meta(LEADER, id))
+}
+
+/// The index of a leader's key.
+pub(crate) fn index_of_leader(key: &[u8]) -> Result<u64, CodecError> {
+    last_number(key, 1 + 8)
 }
 
 /// The vote of a replica.

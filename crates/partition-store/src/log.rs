@@ -25,6 +25,7 @@ use crate::engine::Engine;
 use crate::writer::{Done, LogWriter, Op};
 
 pub(crate) use inner::{LogInner, Start};
+pub(crate) use leaders::each_record as each_leader;
 pub(crate) use recent::{Recent, TailBytes};
 
 /// Where a log begins and ends.
@@ -181,9 +182,8 @@ impl PartitionLog {
         }
     }
 
-    /// The last entry of each leader that wrote entries of a range, in order. It costs a few
-    /// looks at the disk for each leader, however long the log is, and less where many leaders
-    /// wrote a few entries each.
+    /// The last entry of each leader that wrote entries of a range, in order. It costs one look
+    /// at the disk, however long the log is; more for entries of a program that did not record it.
     ///
     /// # Errors
     /// When the disk fails or what it has is damaged.
@@ -198,7 +198,8 @@ impl PartitionLog {
             }
             let (engine, id) = (Arc::clone(&self.engine), self.inner.id);
             let on_disk = plan.on_disk.clone();
-            let look = move || leaders::on_disk(engine.as_ref(), id, on_disk);
+            let bounds = plan.bounds;
+            let look = move || leaders::on_disk(engine.as_ref(), id, &bounds, on_disk);
             let found = self.pools.reads.run(look).await?;
             if self.inner.is_as_planned(&plan) {
                 return Ok(found?.and_then(plan.in_memory));

@@ -200,7 +200,7 @@ pub(crate) fn check_state(
 ) -> Result<Checked, CheckError> {
     let raft = MemoryEngine::open(Image::default());
     let mut batch = Batch::default();
-    let bounds = Bounds { purged: applied, entries: None };
+    let bounds = Bounds { purged: applied, ..Bounds::default() };
     batch.put(Table::LogMeta, keys::bounds(partition(7)), codec::encode_bounds(&bounds));
     raft.write(&batch, Durability::Synced)?;
     check_partition(raft.as_ref(), data, partition(7), verify)

@@ -277,7 +277,7 @@ impl Writing {
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
         };
         match op {
-            Op::Append { log, bounds, epoch, done, entries } => {
+            Op::Append { log, bounds, epoch, done, entries, .. } => {
                 if let (true, Some((_, last)), false) =
                     (is_written, bounds.entries, entries.is_empty())
                 {

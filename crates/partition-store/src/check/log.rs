@@ -8,7 +8,7 @@ use partition_types::{LogId, PartitionId};
 use super::{CheckError, Checked, Verify};
 use crate::codec::{self, Bounds};
 use crate::engine::{Read, Table};
-use crate::keys;
+use crate::{keys, log};
 
 /// How many entries a sample decodes, the last ones.
 const SAMPLED_ENTRIES: u64 = 16;
@@ -31,7 +31,7 @@ pub(super) fn check(
             .map_err(|source| CheckError::Record { what: "bounds of the log", source })?,
         None => Bounds::default(),
     };
-    let last = bounds.entries.map(|(_, last)| last).max(bounds.purged);
+    let last = bounds.last().max(bounds.purged);
     in_order(("purged", bounds.purged), ("applied", applied))?;
     if !has_installed {
         in_order(("applied", applied), ("last", last))?;
@@ -47,20 +47,63 @@ pub(super) fn check(
         Verify::Sample => last.index.saturating_sub(SAMPLED_ENTRIES - 1).max(first_index),
         Verify::Full => first_index,
     };
-    let found_last = entries(raft, id, from, last.index, checked)?;
+    let mut leaders = Vec::new();
+    let mut before = bounds.purged;
+    let found_last = entries(raft, id, from, last.index, |entry| {
+        checked.entries += 1;
+        if before.is_none_or(|before| !before.is_by_leader_of(entry)) {
+            leaders.push(entry);
+        }
+        before = Some(entry);
+    })?;
     if found_last != last {
         return Err(CheckError::LogEnd { recorded: last, found: found_last });
+    }
+    if verify == Verify::Full {
+        leaders.retain(|first| first.index >= bounds.leaders_from);
+        check_leaders(raft, id, &bounds, &leaders)?;
     }
     Ok(())
 }
 
-/// Decodes the entries from one index to another, and returns the last one's id.
+/// There is a record of where each leader began, and no other.
+fn check_leaders(
+    raft: &dyn Read,
+    id: PartitionId,
+    bounds: &Bounds,
+    expected: &[LogId],
+) -> Result<(), CheckError> {
+    let purged = bounds.purged.map_or(0, |purged| purged.index.saturating_add(1));
+    let range = keys::leaders_from(id, purged.max(bounds.leaders_from));
+    let (mut found, mut problem) = (Vec::new(), None);
+    log::each_leader(raft, &range, |first| {
+        match first {
+            Ok(first) => found.push(first),
+            Err(source) => problem = Some(source),
+        }
+        if problem.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    if let Some(source) = problem {
+        return Err(CheckError::Record { what: "first entry of a leader", source });
+    }
+    let differs = (0..).zip(expected.iter().zip(&found)).find(|(_, (a, b))| a != b);
+    let at = differs.map_or(expected.len().min(found.len()), |(at, _)| at);
+    match (expected.get(at), found.get(at)) {
+        (None, None) => Ok(()),
+        (expected, recorded) => {
+            Err(CheckError::LogLeader { expected: expected.copied(), recorded: recorded.copied() })
+        }
+    }
+}
+
+/// Decodes the entries from one index to another, and returns the last one's id. `see` gets the
+/// ids of those that can be decoded.
 fn entries(
     raft: &dyn Read,
     id: PartitionId,
     from: u64,
     to: u64,
-    checked: &mut Checked,
+    mut see: impl FnMut(LogId),
 ) -> Result<LogId, CheckError> {
     let range = keys::log_entries_from(id, from);
     let mut expected = from;
@@ -68,11 +111,9 @@ fn entries(
     raft.scan(Table::Log, &range.start..&range.end, &mut |key, record| {
         result = entry(key, record, expected);
         expected = expected.saturating_add(1);
-        checked.entries += 1;
-        match &result {
-            Ok(log_id) if log_id.index < to => ControlFlow::Continue(()),
-            Ok(_) | Err(_) => ControlFlow::Break(()),
-        }
+        let Ok(log_id) = result else { return ControlFlow::Break(()) };
+        see(log_id);
+        if log_id.index < to { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     let last = result?;
     if last.index < to {

@@ -195,10 +195,20 @@ mod log {
         damaged: Option<u64>,
         /// What the bounds say of the last entry.
         last_term: u64,
+        /// The entries that are recorded as a leader's first, and from where on each is.
+        leaders: &'static [u64],
+        leaders_from: u64,
     }
 
-    const SOUND: Log =
-        Log { purged: Some(4), entries: 5..60, missing: None, damaged: None, last_term: 3 };
+    const SOUND: Log = Log {
+        purged: Some(4),
+        entries: 5..60,
+        missing: None,
+        damaged: None,
+        last_term: 3,
+        leaders: &[],
+        leaders_from: 0,
+    };
 
     /// Checks a log whose state has ten entries applied, at each level.
     async fn check(log: Log) -> [Result<(), String>; 3] {
@@ -211,7 +221,12 @@ mod log {
             purged: log.purged.map(log_id),
             entries: last
                 .map(|last| (log.entries.start, LogId { term: log.last_term, ..log_id(last) })),
+            leaders_from: log.leaders_from,
         };
+        for index in log.leaders {
+            let record = codec::encode_leader(log_id(*index));
+            batch.put(Table::LogMeta, keys::leader(partition(7), *index), record);
+        }
         let key = keys::bounds(partition(7));
         batch.put(Table::LogMeta, key, codec::encode_bounds(&bounds));
         for index in log.entries.filter(|index| log.missing != Some(*index)) {
@@ -238,7 +253,11 @@ mod log {
     async fn sound_logs_pass() {
         let all = [Ok(()), Ok(()), Ok(())];
         assert_eq!(check(SOUND).await, all);
-        assert_eq!(check(Log { purged: None, entries: 0..10, ..SOUND }).await, all);
+        assert_eq!(check(Log { purged: None, entries: 0..10, leaders: &[0], ..SOUND }).await, all);
+        let older = Log { purged: None, entries: 0..10, leaders_from: 10, ..SOUND };
+        assert_eq!(check(older).await, all);
+        // Of what was purged.
+        assert_eq!(check(Log { leaders: &[0, 4], ..SOUND }).await, all);
         assert_eq!(check(Log { purged: Some(9), entries: 0..0, ..SOUND }).await, all);
         assert_eq!(check(Log { purged: Some(9), entries: 10..11, ..SOUND }).await, all);
     }
@@ -277,6 +296,18 @@ mod log {
     async fn the_last_entry_is_the_one_of_the_bounds() {
         let text = "bounds' last T4-N1.59 is not entries' last T3-N1.59";
         check_fails(Log { last_term: 4, ..SOUND }, [Some(text); 3]).await;
+    }
+
+    #[tokio::test]
+    async fn records_of_leaders_are_the_ones_of_the_entries() {
+        let text = "the log's next leader begins at T3-N1.0, and its record says none";
+        let unrecorded = Log { purged: None, entries: 0..10, ..SOUND };
+        check_fails(unrecorded, [None, None, Some(text)]).await;
+        for (leaders, index) in [(&[20], 20), (&[60], 60)] {
+            let text =
+                format!("the log's next leader begins at none, and its record says T3-N1.{index}");
+            check_fails(Log { leaders, ..SOUND }, [None, None, Some(&text)]).await;
+        }
     }
 
     #[tokio::test]

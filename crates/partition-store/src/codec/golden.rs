@@ -89,6 +89,9 @@ fn keys_are_golden() {
         ("log_entries_from", range(keys::log_entries_from(id, index))),
         ("bounds", keys::bounds(id)),
         ("committed", keys::committed(id)),
+        ("leader", keys::leader(id, index)),
+        ("leaders", range(keys::leaders(id, index..index + 9))),
+        ("leaders_from", range(keys::leaders_from(id, index))),
         ("vote", keys::vote(id)),
         ("manifest", keys::manifest(id)),
         ("manifest_all", range(keys::manifest_all())),
@@ -236,9 +239,13 @@ fn add_log_meta(records: &mut Records) {
     records.add("vote", &vote, encode_vote, decode_vote);
     let nobody = Vote { voted_for: None, committed: false, ..vote };
     records.add("vote.nobody", &nobody, encode_vote, decode_vote);
-    let bounds = Bounds { purged: Some(log_id(6)), entries: Some((7, log_id(300))) };
+    let (purged, entries) = (Some(log_id(6)), Some((7, log_id(300))));
+    let bounds = Bounds { purged, entries, leaders_from: 150 };
     records.add("bounds", &bounds, encode_bounds, decode_bounds);
     records.add("bounds.empty", &Bounds::default(), encode_bounds, decode_bounds);
+    records.add_older("bounds.v1", &Bounds { leaders_from: 301, ..bounds }, decode_bounds);
+    records.add_older("bounds.empty.v1", &Bounds::default(), decode_bounds);
+    records.add("leader", &log_id(7), |first| encode_leader(*first), decode_leader);
     records.add("committed", &log_id(8), |id| encode_committed(*id), decode_committed);
     let disk = Uuid::from_u128(0x0a0b_0c0d);
     let placement = Some(Placement { disk, created_with: vec![member(2), member(1)] });
@@ -360,7 +367,9 @@ proptest::proptest! {
         let _ = decode_membership(record.clone());
         let _ = decode_vote(&record);
         let _ = decode_bounds(&record);
+        let _ = decode_bounds(&newer);
         let _ = decode_committed(&record);
+        let _ = decode_leader(&record);
         let _ = decode_manifest(&record);
         let _ = decode_manifest(&newer);
         let _ = decode_node(&record);

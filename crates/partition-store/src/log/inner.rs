@@ -65,11 +65,7 @@ pub(super) struct State {
 impl State {
     /// One past the last entry.
     pub(super) fn next_index(&self) -> u64 {
-        match (self.bounds.entries, self.bounds.purged) {
-            (Some((_, last)), _) => last.index + 1,
-            (None, Some(purged)) => purged.index + 1,
-            (None, None) => 0,
-        }
+        self.bounds.next_index()
     }
 
     /// The first entry that is in memory, or where it will be.
@@ -86,7 +82,7 @@ impl State {
 
     /// Whether `entries` continue the log.
     fn check_continues(&self, entries: &[Entry]) -> io::Result<()> {
-        let mut before = self.bounds.entries.map(|(_, last)| last).or(self.bounds.purged);
+        let mut before = self.bounds.last();
         for entry in entries {
             let log_id = entry.log_id;
             let continues =
@@ -122,8 +118,7 @@ impl LogInner {
 
     pub(super) fn bounds(&self) -> LogBounds {
         let state = self.state.lock();
-        let purged = state.bounds.purged;
-        LogBounds { purged, last: state.bounds.entries.map(|(_, last)| last).or(purged) }
+        LogBounds { purged: state.bounds.purged, last: state.bounds.last() }
     }
 
     pub(super) fn vote(&self) -> Option<Vote> {
@@ -192,6 +187,7 @@ impl LogInner {
         }
         let op = Op::Append {
             log: Arc::clone(self),
+            before: state.bounds.last(),
             entries: entries.clone(),
             bounds,
             epoch: state.epoch,
@@ -220,6 +216,7 @@ impl LogInner {
         }
         let mut bounds = state.bounds;
         bounds.entries = last.filter(|_| from_index > first_index).map(|last| (first_index, last));
+        bounds.leaders_from = bounds.leaders_from.min(from_index);
         let op = Op::Truncate { log: Arc::clone(self), from_index, bounds };
         if writer.push(op).is_err() {
             return Err(crate::writer::stopped());
@@ -251,7 +248,11 @@ impl LogInner {
             dropped = first_index..next;
             bounds.entries = (last.index > upto.index).then_some((next.max(first_index), last));
         }
-        let op = Op::Purge { log: Arc::clone(self), dropped, bounds };
+        // Where the log goes on, and one leader wrote all that goes, there is no record.
+        let is_by_one = bounds.entries.is_some()
+            && state.bounds.purged.is_some_and(|purged| purged.is_by_leader_of(upto));
+        let leaders = if is_by_one { 0..0 } else { 0..next };
+        let op = Op::Purge { log: Arc::clone(self), dropped, leaders, bounds };
         if writer.push(op).is_err() {
             return Err(crate::writer::stopped());
         }
@@ -295,7 +296,7 @@ impl LogInner {
             state.written = bounds;
         }
         let written = state.written;
-        let last = written.entries.map(|(_, last)| last).or(written.purged);
+        let last = written.last();
         let committed = state.committed.filter(|committed| {
             state.is_committed_dirty && last.is_some_and(|last| committed.index <= last.index)
         });

@@ -8,7 +8,7 @@ use partition_types::{Entry, PartitionId};
 
 use super::inner::{LogInner, State};
 use crate::codec::{CodecError, decode_entry};
-use crate::engine::{Engine, Table};
+use crate::engine::{Read, Table};
 use crate::keys;
 
 /// How a read is done.
@@ -112,7 +112,7 @@ pub(super) struct Found {
 /// Reads entries from the disk, in order and without a gap, up to about
 /// `max_bytes`.
 pub(super) fn read(
-    engine: &dyn Engine,
+    raft: &dyn Read,
     id: PartitionId,
     indexes: Range<u64>,
     max_bytes: usize,
@@ -120,7 +120,7 @@ pub(super) fn read(
     let mut found = Found::default();
     let mut next = indexes.start;
     let range = keys::log_entries(id, indexes);
-    engine.scan(Table::Log, &range.start..&range.end, &mut |key, value| {
+    raft.scan(Table::Log, &range.start..&range.end, &mut |key, value| {
         match keys::index_of_log_entry(key) {
             Ok(index) if index == next => {}
             // A gap: what is missing is for the caller to say.

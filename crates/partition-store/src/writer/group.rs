@@ -51,10 +51,17 @@ impl Group {
 
     fn add<'a>(&mut self, op: &'a Op, touched: &mut Touched<'a>) {
         match op {
-            Op::Append { log, entries, bounds, .. } => {
+            Op::Append { log, before, entries, bounds, .. } => {
+                let mut before = *before;
                 for entry in entries {
-                    let key = keys::log_entry(log.id, entry.log_id.index);
+                    let log_id = entry.log_id;
+                    let key = keys::log_entry(log.id, log_id.index);
                     self.batch.put(Table::Log, key, codec::entry_value(entry));
+                    if before.is_none_or(|before| !before.is_by_leader_of(log_id)) {
+                        let key = keys::leader(log.id, log_id.index);
+                        self.batch.put(Table::LogMeta, key, codec::encode_leader(log_id));
+                    }
+                    before = Some(log_id);
                 }
                 self.entries += entries.len();
                 self.operations += 1;
@@ -74,12 +81,18 @@ impl Group {
             Op::Truncate { log, from_index, bounds } => {
                 let range = keys::log_entries_from(log.id, *from_index);
                 self.batch.delete_range(Table::Log, &range.start, &range.end);
+                let range = keys::leaders_from(log.id, *from_index);
+                self.batch.delete_range(Table::LogMeta, &range.start, &range.end);
                 touched.insert(log.id, (log, Some(*bounds)));
             }
-            Op::Purge { log, dropped, bounds } => {
+            Op::Purge { log, dropped, leaders, bounds } => {
                 if !dropped.is_empty() {
                     let range = keys::log_entries(log.id, dropped.clone());
                     self.batch.delete_range(Table::Log, &range.start, &range.end);
+                }
+                if !leaders.is_empty() {
+                    let range = keys::leaders(log.id, leaders.clone());
+                    self.batch.delete_range(Table::LogMeta, &range.start, &range.end);
                 }
                 touched.insert(log.id, (log, Some(*bounds)));
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use partition_types::{Entry, Vote};
+use partition_types::{Entry, LogId, Vote};
 
 use super::Done;
 use crate::codec::Bounds;
@@ -15,14 +15,21 @@ use crate::log::LogInner;
 
 /// One thing to write. Bounds are those of the log after it.
 pub(crate) enum Op {
-    /// Entries at the end of a log; `epoch` is the log's at that time.
-    Append { log: Arc<LogInner>, entries: Vec<Entry>, bounds: Bounds, epoch: u64, done: Done },
+    /// Entries at the end of a log, after another; `epoch` is the log's at that time.
+    Append {
+        log: Arc<LogInner>,
+        before: Option<LogId>,
+        entries: Vec<Entry>,
+        bounds: Bounds,
+        epoch: u64,
+        done: Done,
+    },
     /// A vote. `None`: the disk has it already, but for that a quorum gave the same.
     Vote { log: Arc<LogInner>, vote: Vote, done: Option<Done> },
     /// No entries from an index on.
     Truncate { log: Arc<LogInner>, from_index: u64, bounds: Bounds },
-    /// No entries of a range at the log's begin.
-    Purge { log: Arc<LogInner>, dropped: Range<u64>, bounds: Bounds },
+    /// No entries of a range at the log's begin, and no records of leaders in another.
+    Purge { log: Arc<LogInner>, dropped: Range<u64>, leaders: Range<u64>, bounds: Bounds },
     /// Anything, synced.
     Write { batch: Batch, done: Done },
     /// Nothing but what is before it, synced, and the logs' commit indexes.

@@ -1,10 +1,11 @@
-//! Who wrote a log: the last entry of each leader.
+//! Who wrote entries of which no record says it: those of a program before such records were
+//! kept.
 //!
-//! Every start asks for it. Ids of entries never go back, so between two entries of one leader
-//! there are only its own, and a long log of few leaders is known from a few of its entries. The
-//! log of a group that nobody writes to is the other way round: each start and each hand-over
-//! left it one entry of one more leader. So long spans are halved, and short ones read through;
-//! and the end of the log comes first, for that is where such entries follow a long span.
+//! Between two entries of one leader there are only its own, and a long log of few leaders is
+//! known from a few of its entries. The log of a group that nobody writes to is the other way
+//! round: each start and each hand-over left it one entry of one more leader. So long spans are
+//! halved, and short ones read through; and the end of the log comes first, for that is where
+//! such entries follow a long span.
 
 use std::fmt::Display;
 use std::io;
@@ -13,77 +14,26 @@ use std::ops::{ControlFlow, Range};
 use bytes::Bytes;
 use partition_types::{LogId, PartitionId};
 
-use super::inner::LogInner;
-use super::read::{self, Found};
+use super::Leaders;
 use crate::codec::decode_entry;
-use crate::engine::{Engine, Table};
+use crate::engine::{Read, Table};
 use crate::keys;
+use crate::log::read::{self, Found};
 
 /// Entries of a span that is read through.
 const SHORT: u64 = 64;
 /// No more is read through at a time, should the entries be large.
 const SHORT_BYTES: usize = 64 << 10;
 
-/// What there was to ask for.
-pub(super) struct Plan {
-    pub(super) on_disk: Range<u64>,
-    /// What comes after it, in memory.
-    pub(super) in_memory: Leaders,
-    /// Of the log when it was looked at.
-    epoch: u64,
-}
-
-/// The last entry of each leader, as far as the entries were seen, in order.
-#[derive(Default)]
-pub(super) struct Leaders(Vec<LogId>);
-
-impl Leaders {
-    fn see(&mut self, entry: LogId) {
-        match self.0.last_mut() {
-            Some(last) if last.is_by_leader_of(entry) => *last = entry,
-            _ => self.0.push(entry),
-        }
-    }
-
-    pub(super) fn and_then(mut self, later: Self) -> Vec<LogId> {
-        later.0.into_iter().for_each(|entry| self.see(entry));
-        self.0
-    }
-}
-
-impl LogInner {
-    pub(super) fn plan_leaders(&self, indexes: &Range<u64>) -> Plan {
-        let state = self.state.lock();
-        let tail_index = state.tail_index();
-        let first_index = state.bounds.entries.map_or(tail_index, |(first, _)| first);
-        let mut in_memory = Leaders::default();
-        let before = indexes.start.saturating_sub(tail_index);
-        let tail = state.tail.iter().skip(usize::try_from(before).unwrap_or(usize::MAX));
-        let tail = tail.map(|entry| entry.log_id).take_while(|id| id.index < indexes.end);
-        tail.for_each(|id| in_memory.see(id));
-        let on_disk = indexes.start.max(first_index)..indexes.end.min(tail_index);
-        Plan { on_disk, in_memory, epoch: state.epoch }
-    }
-
-    /// Whether the log is as it was, but for what was appended.
-    pub(super) fn is_as_planned(&self, plan: &Plan) -> bool {
-        self.state.lock().epoch == plan.epoch
-    }
-}
-
 /// The leaders of entries on the disk, all of which must be there. Blocks.
-pub(super) fn on_disk(
-    engine: &dyn Engine,
-    id: PartitionId,
-    indexes: Range<u64>,
-) -> io::Result<Leaders> {
+pub(super) fn search(raft: &dyn Read, id: PartitionId, indexes: Range<u64>) -> io::Result<Leaders> {
     let mut leaders = Leaders::default();
     let Some(last_index) = indexes.end.checked_sub(1).filter(|last| *last >= indexes.start) else {
         return Ok(leaders);
     };
-    let id_at = |index| read_id(engine, id, index);
+    let id_at = |index| read_id(raft, id, index);
     let first = id_at(indexes.start)?;
-    let (until, at_end) = read_back(engine, id, first, last_index)?;
+    let (until, at_end) = read_back(raft, id, first, last_index)?;
     let mut spans = vec![(first, until)];
     // In order: of two halves the first one is on top.
     while let Some((first, last)) = spans.pop() {
@@ -94,7 +44,7 @@ pub(super) fn on_disk(
             let middle = id_at(first.index.midpoint(last.index))?;
             spans.extend([(middle, last), (first, middle)]);
         } else {
-            let until = read_through(engine, id, first.index + 1..last.index + 1, &mut leaders)?;
+            let until = read_through(raft, id, first.index + 1..last.index + 1, &mut leaders)?;
             if until.index < last.index {
                 spans.push((until, last));
             }
@@ -107,7 +57,7 @@ pub(super) fn on_disk(
 /// Looks at the last entries, down to one that was written by the leader of the first one if it is
 /// not far. Returns the one at which it stopped, and the leaders from there on.
 fn read_back(
-    engine: &dyn Engine,
+    raft: &dyn Read,
     id: PartitionId,
     first: LogId,
     last_index: u64,
@@ -115,7 +65,7 @@ fn read_back(
     let (mut seen, mut len_bytes, mut problem) = (Vec::new(), 0, None);
     let mut index = last_index;
     let range = keys::log_entries(id, first.index..last_index + 1);
-    engine.scan_back(Table::Log, &range.start..&range.end, &mut |key, value| {
+    raft.scan_back(Table::Log, &range.start..&range.end, &mut |key, value| {
         if keys::index_of_log_entry(key).ok() != Some(index) {
             return ControlFlow::Break(());
         }
@@ -142,21 +92,20 @@ fn read_back(
     Ok((until, leaders))
 }
 
-fn read_id(engine: &dyn Engine, id: PartitionId, index: u64) -> io::Result<LogId> {
+pub(super) fn read_id(raft: &dyn Read, id: PartitionId, index: u64) -> io::Result<LogId> {
     let key = keys::log_entry(id, index);
-    let record = engine.get(Table::Log, &key)?.ok_or_else(|| missing(id, index))?;
+    let record = raft.get(Table::Log, &key)?.ok_or_else(|| missing(id, index))?;
     decode(id, index, record)
 }
 
 /// Sees the entries of a range, which is not empty, or of its beginning. Returns the last one.
 fn read_through(
-    engine: &dyn Engine,
+    raft: &dyn Read,
     id: PartitionId,
     indexes: Range<u64>,
     leaders: &mut Leaders,
 ) -> io::Result<LogId> {
-    let Found { entries, len_bytes, problem } =
-        read::read(engine, id, indexes.clone(), SHORT_BYTES)?;
+    let Found { entries, len_bytes, problem } = read::read(raft, id, indexes.clone(), SHORT_BYTES)?;
     let next = indexes.start + entries.len() as u64;
     if let Some(problem) = problem {
         return Err(damaged(id, format_args!("entry {next}: {problem}")));
@@ -176,16 +125,16 @@ fn decode(id: PartitionId, index: u64, record: Bytes) -> io::Result<LogId> {
     }
 }
 
-fn missing(id: PartitionId, index: u64) -> io::Error {
+pub(super) fn missing(id: PartitionId, index: u64) -> io::Error {
     damaged(id, format_args!("entry {index} is missing"))
 }
 
-fn damaged(id: PartitionId, what: impl Display) -> io::Error {
+pub(super) fn damaged(id: PartitionId, what: impl Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("log of partition {id}: {what}"))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use partition_types::{Command, Crc32c, Entry, NodeId, Op, Payload};
@@ -197,7 +146,7 @@ mod tests {
     use crate::engine::memory::MemoryEngine;
     use crate::engine::{Change, Value};
 
-    fn id() -> PartitionId {
+    pub(in crate::log::leaders) fn id() -> PartitionId {
         PartitionId::new(7).unwrap()
     }
 
@@ -207,7 +156,10 @@ mod tests {
     }
 
     /// A log that begins at `first`: so many entries of each leader, with so many bytes each.
-    fn log(first: u64, runs: &[(u64, usize)]) -> (Arc<MemoryEngine>, Vec<LogId>) {
+    pub(in crate::log::leaders) fn log(
+        first: u64,
+        runs: &[(u64, usize)],
+    ) -> (Arc<MemoryEngine>, Vec<LogId>) {
         let engine = MemoryEngine::open(Image::default());
         let mut ids: Vec<LogId> = Vec::new();
         for (at, (count, len_bytes)) in runs.iter().enumerate() {
@@ -227,7 +179,7 @@ mod tests {
     }
 
     /// The same, one entry after the other.
-    fn plainly(ids: &[LogId]) -> Vec<LogId> {
+    pub(in crate::log::leaders) fn plainly(ids: &[LogId]) -> Vec<LogId> {
         let is_last =
             |at: usize| ids.get(at + 1).is_none_or(|next| !ids[at].is_by_leader_of(*next));
         (0..ids.len()).filter(|at| is_last(*at)).map(|at| ids[at]).collect()
@@ -246,7 +198,7 @@ mod tests {
         ) {
             let (engine, ids) = log(first, &runs);
             let all = first..first + ids.len() as u64;
-            let found = on_disk(engine.as_ref(), id(), all).unwrap().0;
+            let found = search(engine.as_ref(), id(), all).unwrap().0;
             prop_assert_eq!(found, plainly(&ids));
         }
     }
@@ -254,7 +206,7 @@ mod tests {
     #[test]
     fn finds_nobody_where_there_is_nothing() {
         let (engine, _) = log(0, &[]);
-        assert_eq!(on_disk(engine.as_ref(), id(), 5..5).unwrap().0, []);
+        assert_eq!(search(engine.as_ref(), id(), 5..5).unwrap().0, []);
     }
 
     #[test]
@@ -262,7 +214,7 @@ mod tests {
         let fails = |change: &dyn Fn(&MemoryEngine)| {
             let (engine, _) = log(1, &[(1, 3); 40]);
             change(engine.as_ref());
-            let error = on_disk(engine.as_ref(), id(), 1..41).err().unwrap();
+            let error = search(engine.as_ref(), id(), 1..41).err().unwrap();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
             error.to_string()
         };
