@@ -4,12 +4,12 @@
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use datanode_client::{Client, ClientConfig, ExtentId, PartitionId};
 use serde::Serialize;
 
-use super::machine::{load_average, rss_mib};
+use super::machine::{cpu_seconds, load_average, rss_mib};
 use super::overhead::Spread;
 use super::scrape::figure;
 use super::startup::fresh_cluster;
@@ -26,8 +26,6 @@ const SLEEP_TIMEOUT: Duration = Duration::from_secs(180);
 const SAMPLES_MAX: u64 = 50;
 /// What is written to a partition whose first request is timed.
 const EXTENT_LEN_BYTES: usize = 1024;
-/// Ticks a second in `/proc/<pid>/stat`: the same on every Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Arguments of the measurement.
 #[derive(Debug, clap::Args)]
@@ -178,16 +176,15 @@ async fn watch(cluster: &Cluster, window: Duration) -> Result<Idle> {
     let (messages, calls) = sent(cluster).await?;
     // What asking costs them is not theirs.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let before = ticks(cluster)?;
+    let before = cpu_seconds(cluster)?;
     let began = Instant::now();
     tokio::time::sleep(window).await;
-    let after = ticks(cluster)?;
+    let after = cpu_seconds(cluster)?;
     let seconds = began.elapsed().as_secs_f64();
     let since = Instant::now();
     let (messages_after, calls_after) = sent(cluster).await?;
     let counted_s = seconds + 0.5 + since.elapsed().as_secs_f64();
-    let percent =
-        |(before, after): (f64, f64)| (after - before) / TICKS_PER_SECOND / seconds * 100.0;
+    let percent = |(before, after): (f64, f64)| (after - before) / seconds * 100.0;
     Ok(Idle {
         cpu_percent: before.into_iter().zip(after).map(percent).collect(),
         rss_mib: cluster.nodes().iter().filter_map(|node| Some(rss_mib(node.pid()?))).collect(),
@@ -204,22 +201,6 @@ async fn sent(cluster: &Cluster) -> Result<(f64, f64)> {
         calls += figure(node.ports().admin, "datanode_peer_calls_total").await?;
     }
     Ok((messages, calls))
-}
-
-/// CPU time of each node, user and system.
-fn ticks(cluster: &Cluster) -> Result<Vec<f64>> {
-    let of = |pid: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name may have spaces; what follows its bracket has none.
-        let rest = stat.rsplit_once(')').map(|(_, rest)| rest).context("a line of stat")?;
-        let field = |at: usize| {
-            let text = rest.split_whitespace().nth(at).context("a field of stat")?;
-            anyhow::Ok(text.parse::<f64>()?)
-        };
-        // Fields 14 and 15, counted from 1; the third is the first after the name.
-        anyhow::Ok(field(11)? + field(12)?)
-    };
-    cluster.nodes().iter().map(|node| of(node.pid().context("the node runs")?)).collect()
 }
 
 async fn all_asleep(cluster: &Cluster, replicas: u64) -> Result<()> {

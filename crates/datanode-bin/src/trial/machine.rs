@@ -2,7 +2,13 @@
 
 use std::fs::read_to_string;
 
+use anyhow::{Context, Result};
 use serde::Serialize;
+
+use crate::cluster::Cluster;
+
+/// Ticks a second in `/proc/<pid>/stat`: the same on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What the machine did that is none of the nodes' doing, or little of it.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -28,6 +34,22 @@ pub(super) fn rss_mib(pid: u32) -> f64 {
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = kib.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok());
     kib.unwrap_or(0.0) / 1024.0
+}
+
+/// CPU time of each node so far, user and system.
+pub(super) fn cpu_seconds(cluster: &Cluster) -> Result<Vec<f64>> {
+    let of = |pid: u32| {
+        let stat = read_to_string(format!("/proc/{pid}/stat"))?;
+        // The name may have spaces; what follows its bracket has none.
+        let rest = stat.rsplit_once(')').map(|(_, rest)| rest).context("a line of stat")?;
+        let field = |at: usize| {
+            let text = rest.split_whitespace().nth(at).context("a field of stat")?;
+            anyhow::Ok(text.parse::<f64>()?)
+        };
+        // Fields 14 and 15, counted from 1; the third is the first after the name.
+        anyhow::Ok((field(11)? + field(12)?) / TICKS_PER_SECOND)
+    };
+    cluster.nodes().iter().map(|node| of(node.pid().context("the node runs")?)).collect()
 }
 
 /// Of the last minute.

@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use serde::Serialize;
 
-use super::machine::{load_average, rss_mib};
+use super::machine::{cpu_seconds, load_average, rss_mib};
 use super::overhead::{self, Overhead, Spread};
 use super::scrape::scrape;
 use crate::Failure;
@@ -26,6 +26,11 @@ const SETTLE: Duration = Duration::from_millis(1500);
 const SPARE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long leaderships may take to go back where they belong.
 const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(120);
+/// As many processors are busy where what a fill left to do still goes on: files are merged in the
+/// background. Groups that are awake take less.
+const BUSY: f64 = 0.5;
+/// How long that may go on.
+const QUIET_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the overhead of the gate is measured, for each round of starts.
 const OVERHEAD_TIME: Duration = Duration::from_secs(5);
 /// Between two looks at that.
@@ -145,6 +150,9 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
     let (_dir, mut cluster) = fresh_cluster(set).await?;
     let ids = cluster.create_partitions(partitions, 3, || ()).await?;
     fill(&cluster, &ids, args.extents, args.extent_bytes).await?;
+    if args.extents > 0 {
+        await_quiet(&cluster).await?;
+    }
     for id in 1..=NODES {
         cluster.node_mut(id).set_environment(&[(LOAD_DELAY, &args.load_delay_ms.to_string())]);
     }
@@ -195,6 +203,20 @@ async fn await_hand_back(cluster: &Cluster) -> Result<()> {
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     Ok(())
+}
+
+/// Waits until the nodes have done what the fill left them. At last it goes on as it is.
+async fn await_quiet(cluster: &Cluster) -> Result<()> {
+    let until = Instant::now() + QUIET_TIMEOUT;
+    loop {
+        let (before, began) = (cpu_seconds(cluster)?, Instant::now());
+        tokio::time::sleep(SETTLE).await;
+        let after = cpu_seconds(cluster)?;
+        let took = after.iter().sum::<f64>() - before.iter().sum::<f64>();
+        if took < BUSY * began.elapsed().as_secs_f64() || Instant::now() >= until {
+            return Ok(());
+        }
+    }
 }
 
 /// Puts so many extents into each partition.
