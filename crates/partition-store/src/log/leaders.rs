@@ -67,7 +67,8 @@ impl LogInner {
     }
 }
 
-/// The leaders of entries on the disk, all of which must be there. Blocks.
+/// The leaders of a range of entries on the disk, which is not empty and must all be there.
+/// Blocks.
 pub(super) fn on_disk(
     raft: &dyn Read,
     id: PartitionId,
