@@ -165,8 +165,14 @@ impl Disk {
         Ok(())
     }
 
+    /// Compacts in the background from now on.
+    pub(crate) fn wind_up(&self) {
+        self.flusher.wind_up();
+    }
+
     /// From now on only what is needed to close.
     pub(crate) fn wind_down(&self) {
+        self.flusher.wind_down();
         self.raft.wind_down();
         self.data.wind_down();
     }

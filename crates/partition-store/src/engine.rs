@@ -153,7 +153,11 @@ pub(crate) trait Engine: Read + Send + Sync + 'static {
     /// Gives the disk back what was deleted in a range. Slow.
     fn reclaim(&self, table: Table, range: Range<&[u8]>) -> Result<(), EngineError>;
 
-    /// Nothing is tidied up in the background from now on: it is to be closed
+    /// Files are compacted in the background from now on; not before, since that would take disk
+    /// and processors from a start.
+    fn wind_up(&self) {}
+
+    /// Nothing is compacted in the background from now on: it is to be closed
     /// soon, and what is begun now would only delay that.
     fn wind_down(&self) {}
 

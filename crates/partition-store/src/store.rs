@@ -271,6 +271,12 @@ impl Store {
         self.shared.flushed.subscribe()
     }
 
+    /// Ends the start: files are compacted in the background from now on. So they are half a minute
+    /// after the open, should nobody say it. Does not block.
+    pub fn wind_up(&self) {
+        self.shared.disks.iter().for_each(|disk| disk.wind_up());
+    }
+
     /// Begins to close: nothing is compacted any more. What the store does for
     /// others is as before. Blocks for some milliseconds.
     pub fn wind_down(&self) {

@@ -217,6 +217,7 @@ async fn climb(
     });
     let (serving, port) = listening.await?;
     parts.context.set_serving(serving.admission());
+    parts.store.wind_up();
     Ok((serving, port))
 }
 

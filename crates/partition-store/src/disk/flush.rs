@@ -1,4 +1,4 @@
-//! Making states durable, now and then and on demand.
+//! Making states durable, now and then and on demand; and what else goes on behind requests.
 //!
 //! `data/` has no write-ahead log: what was applied since the last flush comes
 //! back from the Raft logs, so these are purged only up to what was flushed. A
@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use partition_types::PartitionId;
@@ -29,6 +29,9 @@ use crate::writer::LogWriter;
 /// a quarter: the replicas of a group apply the same, and their nodes shall not
 /// flush at the same time. In small pieces, since requests wait for the same disk.
 const DUE_BYTES: u64 = 32 * 1024 * 1024;
+/// What a close or a crash left to compact waits for so long after an open, unless
+/// [`FlushThread::wind_up`] is called before: a start of a node takes less.
+const HELD: Duration = Duration::from_secs(30);
 /// Asking space back goes through all keys of the disk, so it is worth it when
 /// at least this part of what is left was deleted.
 const FREED_PART: u64 = 8;
@@ -44,6 +47,7 @@ pub(super) fn due_bytes(disk: Uuid, flushes: u64) -> u64 {
 pub(crate) struct Flush {
     pub(super) disk: Uuid,
     pub(super) engine: Arc<dyn Engine>,
+    pub(super) raft: Arc<dyn Engine>,
     pub(super) writer: Arc<LogWriter>,
     pub(super) loaded: Arc<Loaded>,
     pub(super) health: Arc<Health>,
@@ -82,6 +86,8 @@ struct Work {
     is_flush_due: bool,
     /// Deleted partitions whose space is to come back.
     deleted: VecDeque<PartitionId>,
+    /// Until then nothing is compacted; `None`: it is, or will not be any more.
+    held_until: Option<Instant>,
     is_stopped: bool,
 }
 
@@ -139,6 +145,11 @@ impl Flush {
         let done = match next {
             Next::Flush => self.due(),
             Next::Reclaim(id) => self.reclaim_now(id),
+            Next::WindUp => {
+                self.raft.wind_up();
+                self.engine.wind_up();
+                Ok(())
+            }
         };
         if let Err(error) = done {
             tracing::warn!(%error, "flush of the states failed");
@@ -195,11 +206,13 @@ pub(crate) struct FlushThread {
 enum Next {
     Flush,
     Reclaim(PartitionId),
+    WindUp,
 }
 
 impl FlushThread {
     pub(super) fn start(name: String, flush: Arc<Flush>) -> io::Result<Self> {
         let wanted = Arc::clone(&flush.wanted);
+        wanted.work.lock().held_until = Some(Instant::now() + HELD);
         let thread = thread::Builder::new().name(name).spawn(move || {
             while let Some(next) = flush.wanted.next() {
                 flush.work(next);
@@ -223,6 +236,19 @@ impl FlushThread {
             }
         });
         Self { wanted, thread: Mutex::new(None) }
+    }
+
+    /// Compactions are held no longer.
+    pub(crate) fn wind_up(&self) {
+        if let Some(until) = &mut self.wanted.work.lock().held_until {
+            *until = Instant::now();
+        }
+        self.wanted.tell();
+    }
+
+    /// Compactions that are held are not begun any more.
+    pub(crate) fn wind_down(&self) {
+        self.wanted.work.lock().held_until = None;
     }
 
     /// Ends the thread when it has done what it is at.
@@ -252,7 +278,12 @@ impl Wanted {
             if let Some(next) = work.next() {
                 return Some(next);
             }
-            self.changed.wait(&mut work);
+            match work.held_until {
+                None => self.changed.wait(&mut work),
+                Some(until) => {
+                    self.changed.wait_until(&mut work, until);
+                }
+            }
         }
     }
 }
@@ -262,6 +293,9 @@ impl Work {
         if std::mem::take(&mut self.is_flush_due) {
             return Some(Next::Flush);
         }
-        self.deleted.pop_front().map(Next::Reclaim)
+        if let Some(id) = self.deleted.pop_front() {
+            return Some(Next::Reclaim(id));
+        }
+        self.held_until.take_if(|until| *until <= Instant::now()).map(|_| Next::WindUp)
     }
 }

@@ -206,6 +206,7 @@ impl OpenDisk {
         Arc::new(Flush {
             disk,
             engine: Arc::clone(&self.data),
+            raft: Arc::clone(&self.raft) as Arc<dyn Engine>,
             writer,
             loaded: Arc::clone(&parts.loaded),
             health: Arc::clone(&parts.health),

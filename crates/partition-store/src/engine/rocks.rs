@@ -72,6 +72,16 @@ impl Rocks {
         self.db.latest_sequence_number()
     }
 
+    fn compact_by_itself(&self, shall: bool) {
+        let is_disabled = if shall { "false" } else { "true" };
+        for table in self.kind.tables() {
+            let change = [("disable_auto_compactions", is_disabled)];
+            if let Err(error) = self.db.set_options_cf(self.table(table), &change) {
+                tracing::warn!(%error, table = table.name(), shall, "compactions are not changed");
+            }
+        }
+    }
+
     fn table(&self, table: Table) -> &ColumnFamily {
         self.db.cf_handle(table.name()).expect("every table is opened with its database")
     }
@@ -100,6 +110,7 @@ fn database_options(kind: Kind, mode: Mode) -> Result<Options, EngineError> {
     options.create_missing_column_families(mode == Mode::Create);
     options.set_max_open_files(-1);
     options.set_max_background_jobs(2);
+    options.set_disable_auto_compactions(true);
     options.set_paranoid_checks(true);
     options.set_log_level(LogLevel::Warn);
     options.set_keep_log_file_num(4);
@@ -216,13 +227,12 @@ impl Engine for Rocks {
         Ok(())
     }
 
+    fn wind_up(&self) {
+        self.compact_by_itself(true);
+    }
+
     fn wind_down(&self) {
-        for table in self.kind.tables() {
-            let off = [("disable_auto_compactions", "true")];
-            if let Err(error) = self.db.set_options_cf(self.table(table), &off) {
-                tracing::debug!(%error, table = table.name(), "compactions go on");
-            }
-        }
+        self.compact_by_itself(false);
     }
 
     fn end(&self) {

@@ -3,6 +3,7 @@
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -100,7 +101,12 @@ proptest! {
     fn both_engines_are_one(steps in prop::collection::vec(step(), 1..60)) {
         let dir = tempfile::tempdir().unwrap();
         let lock = Arc::new(DirLock::acquire(dir.path()).unwrap());
-        let open = || Rocks::open(dir.path(), Kind::Data, Mode::Create, Arc::clone(&lock)).unwrap();
+        let open = || {
+            let rocks =
+                Rocks::open(dir.path(), Kind::Data, Mode::Create, Arc::clone(&lock)).unwrap();
+            rocks.wind_up();
+            rocks
+        };
         let mut rocks = open();
         let mut memory = MemoryEngine::open(Image::default());
         let disk = MemoryDisk::new(0);
@@ -248,5 +254,38 @@ fn a_power_cut_leaves_a_beginning_of_what_was_not_synced() {
         let keys: Vec<u8> = seen.iter().map(|(key, _)| key[0]).collect();
         let expected: Vec<u8> = (0..2 + u8::try_from(kept).unwrap()).collect();
         assert_eq!(keys, expected);
+    }
+}
+
+/// What would take disk and processors from a start.
+#[test]
+fn nothing_is_compacted_before_it_is_wound_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = Arc::new(DirLock::acquire(dir.path()).unwrap());
+    let open = || Rocks::open(dir.path(), Kind::Data, Mode::Create, Arc::clone(&lock)).unwrap();
+    let files = || {
+        let files = std::fs::read_dir(dir.path().join(Kind::Data.dir())).unwrap();
+        let is_table = |file: &std::fs::DirEntry| file.path().extension() == Some("sst".as_ref());
+        files.filter(|file| is_table(file.as_ref().unwrap())).count()
+    };
+    let rocks = open();
+    for _ in 0..8 {
+        let mut batch = Batch::default();
+        for key in [1, 9] {
+            batch.put(Table::StateMeta, vec![key], Bytes::from_static(&[7; 100]));
+        }
+        rocks.write(&batch, Durability::Synced).unwrap();
+    }
+    drop(rocks);
+    let rocks = open();
+    // Four are enough for RocksDB to begin.
+    assert_eq!(files(), 8);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(files(), 8, "it is left alone");
+    rocks.wind_up();
+    let began = Instant::now();
+    while files() > 1 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{} files are left", files());
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -159,7 +159,8 @@ fn disk_usage(dir: &Path) -> u64 {
 async fn deleted_extents_give_the_disk_back_its_space() {
     const EXTENT_LEN: usize = 1 << 20;
     let node = Node::new(1);
-    let (_store, partition) = node.open_with(1);
+    let (store, partition) = node.open_with(1);
+    store.wind_up();
     let state = partition.state();
     let mut index = 0;
     let mut apply = async |ops: Vec<Op>| {
