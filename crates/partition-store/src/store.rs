@@ -271,7 +271,7 @@ impl Store {
         self.shared.flushed.subscribe()
     }
 
-    /// Ends the start: files are compacted in the background from now on. So they are half a minute
+    /// Ends the start: files are compacted in the background from now on. So they are ten seconds
     /// after the open, should nobody say it. Does not block.
     pub fn wind_up(&self) {
         self.shared.disks.iter().for_each(|disk| disk.wind_up());

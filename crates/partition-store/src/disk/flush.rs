@@ -30,8 +30,10 @@ use crate::writer::LogWriter;
 /// flush at the same time. In small pieces, since requests wait for the same disk.
 const DUE_BYTES: u64 = 32 * 1024 * 1024;
 /// What a close or a crash left to compact waits for so long after an open, unless
-/// [`FlushThread::wind_up`] is called before: a start of a node takes less.
-const HELD: Duration = Duration::from_secs(30);
+/// [`FlushThread::wind_up`] is called before: nearly every start takes less. Not longer, for a node
+/// that does not come to its end takes its groups' writes meanwhile, and too many files that
+/// are not compacted make RocksDB slow writes down.
+const HELD: Duration = Duration::from_secs(10);
 /// Asking space back goes through all keys of the disk, so it is worth it when
 /// at least this part of what is left was deleted.
 const FREED_PART: u64 = 8;
