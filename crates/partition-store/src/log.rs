@@ -25,7 +25,7 @@ use crate::engine::Engine;
 use crate::writer::{Done, LogWriter, Op};
 
 pub(crate) use inner::{LogInner, Start};
-pub(crate) use leaders::each_record as each_leader;
+pub(crate) use leaders::first_of_leaders;
 pub(crate) use recent::{Recent, TailBytes};
 
 /// Where a log begins and ends.

@@ -75,17 +75,8 @@ fn check_leaders(
 ) -> Result<(), CheckError> {
     let purged = bounds.purged.map_or(0, |purged| purged.index.saturating_add(1));
     let range = keys::leaders_from(id, purged.max(bounds.leaders_from));
-    let (mut found, mut problem) = (Vec::new(), None);
-    log::each_leader(raft, &range, |first| {
-        match first {
-            Ok(first) => found.push(first),
-            Err(source) => problem = Some(source),
-        }
-        if problem.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    if let Some(source) = problem {
-        return Err(CheckError::Record { what: "first entry of a leader", source });
-    }
+    let found = log::first_of_leaders(raft, &range)?
+        .map_err(|source| CheckError::Record { what: "first entry of a leader", source })?;
     let differs = (0..).zip(expected.iter().zip(&found)).find(|(_, (a, b))| a != b);
     let at = differs.map_or(expected.len().min(found.len()), |(at, _)| at);
     match (expected.get(at), found.get(at)) {

@@ -17,7 +17,7 @@ use super::inner::LogInner;
 use crate::codec::Bounds;
 use crate::engine::Read;
 
-pub(crate) use records::each_record;
+pub(crate) use records::first_of_leaders;
 
 /// What there was to ask for.
 pub(super) struct Plan {

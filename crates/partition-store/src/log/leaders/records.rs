@@ -1,5 +1,6 @@
 //! The records of where each leader began.
 
+use std::fmt::Display;
 use std::io;
 use std::ops::{ControlFlow, Range};
 
@@ -12,18 +13,26 @@ use crate::codec::{self, Bounds, CodecError};
 use crate::engine::{EngineError, Read, Table};
 use crate::keys;
 
-/// Visits the first entry of each leader, as far as there are records of them.
-pub(crate) fn each_record(
+/// The first entry of each leader in a range of keys, or why one cannot be read.
+pub(crate) fn first_of_leaders(
     raft: &dyn Read,
     range: &Range<Vec<u8>>,
-    mut visit: impl FnMut(Result<LogId, CodecError>) -> ControlFlow<()>,
-) -> Result<(), EngineError> {
+) -> Result<Result<Vec<LogId>, CodecError>, EngineError> {
+    let (mut firsts, mut problem) = (Vec::new(), None);
     raft.scan(Table::LogMeta, &range.start..&range.end, &mut |key, record| {
-        visit(keys::index_of_leader(key).and_then(|index| {
-            let first = codec::decode_leader(&Bytes::copy_from_slice(record))?;
-            if first.index == index { Ok(first) } else { Err(CodecError::Invalid("log index")) }
-        }))
-    })
+        match decode(key, record) {
+            Ok(first) => firsts.push(first),
+            Err(error) => problem = Some(error),
+        }
+        if problem.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(problem.map_or(Ok(firsts), Err))
+}
+
+fn decode(key: &[u8], record: &[u8]) -> Result<LogId, CodecError> {
+    let index = keys::index_of_leader(key)?;
+    let first = codec::decode_leader(&Bytes::copy_from_slice(record))?;
+    if first.index == index { Ok(first) } else { Err(CodecError::Invalid("log index")) }
 }
 
 /// Sees the last entry of each leader of a range, which is not empty and recorded.
@@ -36,21 +45,11 @@ pub(super) fn read(
 ) -> io::Result<()> {
     let mut firsts: Vec<LogId> = before(raft, id, bounds)?.into_iter().collect();
     let from = firsts.first().map_or(0, |before| before.index + 1);
-    let mut problem = None;
-    each_record(raft, &keys::leaders(id, from..indexes.end), |first| {
-        match first {
-            Err(error) => problem = Some(error.to_string()),
-            Ok(first) => match firsts.last() {
-                Some(before) if first <= *before => {
-                    problem = Some(format!("{first} after {before}"));
-                }
-                _ => firsts.push(first),
-            },
-        }
-        if problem.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    if let Some(problem) = problem {
-        return Err(damaged(id, format_args!("first entry of a leader: {problem}")));
+    let recorded = first_of_leaders(raft, &keys::leaders(id, from..indexes.end))?;
+    let wrong = |what: &dyn Display| damaged(id, format_args!("first entry of a leader: {what}"));
+    firsts.extend(recorded.map_err(|problem| wrong(&problem))?);
+    if let Some([before, first]) = firsts.windows(2).find(|pair| pair[1] <= pair[0]) {
+        return Err(wrong(&format_args!("{first} after {before}")));
     }
     let before_start = firsts.partition_point(|first| first.index <= indexes.start);
     let Some(leader_at_start) = before_start.checked_sub(1) else {
