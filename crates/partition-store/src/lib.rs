@@ -35,7 +35,7 @@ mod engine;
 mod keys;
 
 mod error;
-mod metric;
+pub mod metric;
 
 #[cfg(test)]
 mod testing;

@@ -8,11 +8,11 @@ use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_hist
 use crate::engine::Durability;
 
 /// Time of one synced write of the log, by disk.
-pub(crate) const FSYNC_SECONDS: &str = "datanode_store_fsync_seconds";
+pub const FSYNC_SECONDS: &str = "datanode_store_fsync_seconds";
 /// Bytes of keys and values handed to the engine, by kind: `log` or `data`.
 pub(crate) const BYTES_WRITTEN: &str = "datanode_store_bytes_written_total";
 /// Time of one flush of `data/`, by disk.
-pub(crate) const FLUSH_SECONDS: &str = "datanode_store_flush_seconds";
+pub const FLUSH_SECONDS: &str = "datanode_store_flush_seconds";
 
 /// Tells the recorder what the metrics mean.
 pub(crate) fn describe() {

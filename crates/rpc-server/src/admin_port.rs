@@ -45,7 +45,7 @@ impl AdminPort {
         let listener = TcpListener::bind(context.config().admin).await?;
         let address = listener.local_addr()?;
         let closing = CancellationToken::new();
-        let pages = http::router(context.clone(), metrics.clone());
+        let pages = http::router(context.clone(), metrics);
         let routes = Routes::from(grpc(context).merge(pages));
         let serving = Server::builder()
             .accept_http1(true)
@@ -61,12 +61,7 @@ impl AdminPort {
                 TcpIncoming::from(listener).with_nodelay(Some(true)),
                 closing.clone().cancelled_owned(),
             );
-        let server = tokio::spawn(async move {
-            tokio::select! {
-                served = serving => serve::log_end("admin", served),
-                () = metrics.upkeep() => {}
-            }
-        });
+        let server = tokio::spawn(async move { serve::log_end("admin", serving.await) });
         Ok(Self { address, closing, server })
     }
 

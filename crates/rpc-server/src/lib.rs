@@ -29,7 +29,7 @@ mod page;
 mod serve;
 mod status;
 
-pub use admin::Metrics;
+pub use admin::{InstallError, Metrics};
 pub use admin_port::AdminPort;
 pub use client_port::{ClientPort, ClientPortServing};
 pub use config::{Advertise, ServerConfig};

@@ -43,8 +43,10 @@ pub(crate) fn router(context: NodeContext, metrics: Metrics) -> Router {
 }
 
 async fn metrics_text(State(pages): State<Pages>) -> Response {
-    let text = pages.metrics.render(&pages.context);
-    ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
+    match pages.metrics.render(&pages.context) {
+        Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
 }
 
 async fn startup(State(pages): State<Pages>) -> Json<Report> {

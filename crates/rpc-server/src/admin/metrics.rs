@@ -3,15 +3,15 @@
 //!
 //! Counters and histograms of other crates arrive through the `metrics` facade;
 //! each crate describes its own. No series is made per partition: a node with
-//! ten thousand of them would be scraped to death.
+//! ten thousand of them would be scraped to death. Why this recorder:
+//! `docs/decisions/0021-recorder.md`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use metrics::{Gauge, describe_gauge, gauge};
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+use prometheus::{HistogramOpts, HistogramVec, Registry, TextEncoder};
 use startup_gate::{Report, Stage};
 
 use super::status;
@@ -19,16 +19,33 @@ use crate::context::NodeContext;
 use crate::metric;
 
 /// Buckets for times, in seconds: from a disk's best fsync to a lost quorum.
-const SECONDS: [f64; 16] = [
+const BUCKETS_SECONDS: [f64; 16] = [
     0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
 ];
-/// Without this the histograms of a node that nobody scrapes would grow.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// All histograms, with their labels: one that is not here would have other buckets.
+const HISTOGRAMS: [(&str, &[&str]); 4] = [
+    (metric::GRPC_HANDLING_SECONDS, &["grpc_service", "grpc_method"]),
+    (partition_store::metric::FLUSH_SECONDS, &["disk"]),
+    (partition_store::metric::FSYNC_SECONDS, &["disk"]),
+    (raft_glue::metric::ACTIVATION_DURATION, &[]),
+];
+
+/// The recorder could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A histogram's name, label or buckets are not what Prometheus takes.
+    #[error("a histogram cannot be registered: {0}")]
+    Histogram(#[from] prometheus::Error),
+    /// The process has one already.
+    #[error("a recorder of metrics is installed already")]
+    Installed,
+}
+
 /// The process's metrics. A cheap handle.
 #[derive(Clone)]
 pub struct Metrics {
-    recorder: PrometheusHandle,
+    registry: Registry,
     process: Arc<Collector>,
 }
 
@@ -38,32 +55,32 @@ impl Metrics {
     ///
     /// # Errors
     /// When a recorder is installed already.
-    pub fn install() -> Result<Self, BuildError> {
-        let recorder = PrometheusBuilder::new().set_buckets(&SECONDS)?.install_recorder()?;
+    pub fn install() -> Result<Self, InstallError> {
+        let mut builder = metrics_prometheus::Recorder::builder().with_registry(Registry::new());
+        for (name, labels) in HISTOGRAMS {
+            let options = HistogramOpts::new(name, name).buckets(BUCKETS_SECONDS.to_vec());
+            let histogram = HistogramVec::new(options, labels)?;
+            builder = builder.try_with_metric(histogram)?;
+        }
+        let recorder = builder.try_build_and_install().map_err(|_| InstallError::Installed)?;
         let process = Collector::default();
         process.describe();
         describe();
         // Of what comes later in a start, so that a series is never missing.
         raft_glue::metric::register();
-        Ok(Self { recorder, process: Arc::new(process) })
-    }
-
-    /// Keeps the recorder's memory bounded; to be polled as long as the node runs.
-    pub(crate) async fn upkeep(self) {
-        let mut ticks = tokio::time::interval(UPKEEP);
-        loop {
-            ticks.tick().await;
-            self.recorder.run_upkeep();
-        }
+        Ok(Self { registry: recorder.registry().clone(), process: Arc::new(process) })
     }
 
     /// The text that Prometheus scrapes.
-    pub(crate) fn render(&self, context: &NodeContext) -> String {
+    ///
+    /// # Errors
+    /// When a family of metrics has no name, or series of another kind: a bug.
+    pub(crate) fn render(&self, context: &NodeContext) -> prometheus::Result<String> {
         self.process.collect();
         gauges(context);
-        let mut text = self.recorder.render();
+        let mut text = TextEncoder::new().encode_to_string(&self.registry.gather())?;
         leader_unserved(context, &mut text);
-        text
+        Ok(text)
     }
 }
 
@@ -125,7 +142,7 @@ fn leader_unserved(context: &NodeContext, text: &mut String) {
     let seconds = unserved.unwrap_or_default().as_secs_f64();
     let help = "Seconds that partitions were led from behind a closed client port.";
     // Writing to a string cannot fail.
-    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {seconds}\n\n");
+    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {seconds}\n");
 }
 
 fn partitions(report: &Report) {

@@ -19,6 +19,6 @@ pub(crate) mod http;
 mod json;
 mod metrics;
 
-pub use metrics::Metrics;
+pub use metrics::{InstallError, Metrics};
 pub(crate) use node::Service as NodeService;
 pub(crate) use partition::Service as PartitionService;

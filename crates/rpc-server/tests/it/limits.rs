@@ -93,8 +93,8 @@ async fn calls_are_counted_by_their_codes() {
     let page = cluster.node(1).metrics_page().await;
     let labels = |method, code| {
         format!(
-            "grpc_server_handled_total{{grpc_service=\"datanode.v1.ExtentService\",\
-             grpc_method=\"{method}\",grpc_code=\"{code}\"}}"
+            "grpc_server_handled_total{{grpc_code=\"{code}\",grpc_method=\"{method}\",\
+             grpc_service=\"datanode.v1.ExtentService\"}}"
         )
     };
     for line in [

@@ -235,6 +235,28 @@ async fn every_series_of_a_start_is_there_from_the_first_scrape_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_histogram_has_the_buckets_of_a_disk_and_of_a_lost_quorum() {
+    let cluster = Cluster::single(7).await;
+    let body = get(cluster.node(1).admin_address(), "/metrics").await.body;
+    let histograms: Vec<_> = body
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" histogram"))
+        .collect();
+    for name in ["grpc_server_handling_seconds", "datanode_store_fsync_seconds"] {
+        assert!(histograms.contains(&name), "{name} is not in {histograms:?}");
+    }
+    for name in histograms {
+        for bound in ["0.0001", "0.00025", "10", "+Inf"] {
+            let bucket = format!("le=\"{bound}\"");
+            let there = body.lines().any(|line| {
+                line.starts_with(&format!("{name}_bucket{{")) && line.contains(&bucket)
+            });
+            assert!(there, "{name} has no {bucket} in {body}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_open_node_is_ready_until_it_drains() {
     let cluster = Cluster::single(7).await;
     let address = cluster.node(1).admin_address();
