@@ -54,10 +54,11 @@ impl Metrics {
     /// that counts: handles made earlier count nothing.
     ///
     /// # Errors
-    /// When a recorder is installed already.
+    /// [`InstallError`]: most likely a recorder is installed already.
     pub fn install() -> Result<Self, InstallError> {
         let mut builder = metrics_prometheus::Recorder::builder().with_registry(Registry::new());
         for (name, labels) in HISTOGRAMS {
+            // The name stands for the help until its crate describes it.
             let options = HistogramOpts::new(name, name).buckets(BUCKETS_SECONDS.to_vec());
             let histogram = HistogramVec::new(options, labels)?;
             builder = builder.try_with_metric(histogram)?;
