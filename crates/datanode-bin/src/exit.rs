@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
 
 /// How the program ends. The numbers are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,13 +61,13 @@ impl Failure {
     /// Writes the one line (with its causes) to stderr and gives the code.
     /// That a reader of stdout went away (`| head`) is no failure.
     #[must_use]
-    pub fn report(&self) -> ExitCode {
+    pub fn report(&self) -> u8 {
         let io = self.error.downcast_ref::<io::Error>();
         if io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-            return ExitCode::SUCCESS;
+            return 0;
         }
         eprintln!("error: {self}");
-        ExitCode::from(self.exit.code())
+        self.exit.code()
     }
 }
 

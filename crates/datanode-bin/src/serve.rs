@@ -38,10 +38,11 @@ pub struct Args {
     pub accept_degraded: bool,
 }
 
-/// Runs a node until it is told to stop.
+/// Runs a node until it is told to stop. A node that began and failed ends the
+/// process, with its message and exit code.
 ///
 /// # Errors
-/// [`Failure`] with the exit code it deserves.
+/// [`Failure`] with the exit code it deserves, of a node that did not begin.
 pub fn run(args: Args) -> Result<(), Failure> {
     let process_start = Instant::now();
     let lacking = cpu::lacking();
@@ -68,11 +69,21 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().thread_name("datanode").enable_all().build()?;
-    let outcome = runtime.block_on(node::run(plan, courtesy));
-    // What still runs after a forced stop is not waited for: every
-    // acknowledged write is in a synced log.
+    if let Err(failure) = runtime.block_on(node::run(plan, courtesy)) {
+        leave(&failure);
+    }
     runtime.shutdown_timeout(RUNTIME_GRACE);
-    outcome
+    Ok(())
+}
+
+/// Ends the process without waiting for what still runs in it: every
+/// acknowledged write is in a synced log.
+///
+/// Without the exit handlers of C++ too: they destroy static objects that the
+/// threads of a database use which nobody closed, and it would end with a
+/// segmentation fault now and then.
+fn leave(failure: &Failure) -> ! {
+    signal_hook::low_level::exit(failure.report().into())
 }
 
 /// Whether nothing hints at a cluster: then, and only then, the node makes
