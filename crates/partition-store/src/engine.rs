@@ -116,6 +116,28 @@ impl From<EngineError> for io::Error {
     }
 }
 
+/// What a database takes of the machine at a moment, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EngineUsage {
+    /// Changes that are not in files yet, in memory.
+    pub memtables: u64,
+    /// Indexes and filters of the open files, in memory.
+    pub table_readers: u64,
+    /// Blocks of files, in memory.
+    pub block_cache: u64,
+    /// What compactions have still to rewrite, on the disk; an estimate.
+    pub compaction_pending: u64,
+}
+
+impl std::ops::AddAssign for EngineUsage {
+    fn add_assign(&mut self, other: Self) {
+        self.memtables += other.memtables;
+        self.table_readers += other.table_readers;
+        self.block_cache += other.block_cache;
+        self.compaction_pending += other.compaction_pending;
+    }
+}
+
 /// Takes a key and its value; both end with the call.
 pub(crate) type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 
@@ -163,6 +185,11 @@ pub(crate) trait Engine: Read + Send + Sync + 'static {
 
     /// Ends what runs in the background. Nothing is written or flushed after it.
     fn end(&self) {}
+
+    /// What it takes; nothing where it does not count.
+    fn usage(&self) -> EngineUsage {
+        EngineUsage::default()
+    }
 
     /// A view that later writes do not change.
     fn snapshot(&self) -> Box<dyn Read + '_>;

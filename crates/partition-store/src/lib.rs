@@ -42,6 +42,7 @@ mod testing;
 
 pub use check::{CheckError, CheckReport, Checked, Verify};
 pub use codec::{CodecError, decode_entry, decode_membership, encode_entry, encode_membership};
+pub use engine::EngineUsage;
 #[cfg(any(test, feature = "simulation"))]
 pub use engine::simulated::{Lost, MemoryDisk};
 pub use error::{DiskFull, LoadError, OpenError, StoreError};

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 #[cfg(feature = "rocksdb")]
 use crate::check::CheckReport;
 use crate::disk::Disk;
+use crate::engine::EngineUsage;
 use crate::error::{LoadError, OpenError, StoreError};
 use crate::partition::PartitionStore;
 use placement::Placed;
@@ -262,6 +263,18 @@ impl Store {
     /// flushed all the same.
     pub fn flush(&self) -> Result<(), StoreError> {
         self.each_disk(|disk| disk.flush.now())
+    }
+
+    /// What the databases of each disk take, in the order of the configuration. Reads no
+    /// file.
+    #[must_use]
+    pub fn usage(&self) -> Vec<EngineUsage> {
+        let usage = |disk: &Arc<Disk>| {
+            let mut usage = disk.raft.usage();
+            usage += disk.data.usage();
+            usage
+        };
+        self.shared.disks.iter().map(usage).collect()
     }
 
     /// Counts completed flushes of any disk: logs may be purged further when it

@@ -44,6 +44,18 @@ impl PartitionHost {
         id: PartitionId,
         request: RaftRequest,
     ) -> Result<RaftReply, Refusal> {
+        let answering = self.shared.metrics.answering(&request);
+        let reply = self.answer(from, id, request).await;
+        answering.ends(reply.is_ok());
+        reply
+    }
+
+    async fn answer(
+        &self,
+        from: NodeId,
+        id: PartitionId,
+        request: RaftRequest,
+    ) -> Result<RaftReply, Refusal> {
         if !self.shared.leads.is_serving() {
             self.shared.wanted.heard(id, &request);
         }

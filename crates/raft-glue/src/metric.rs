@@ -9,6 +9,7 @@ use metrics::{
     gauge, histogram,
 };
 
+use crate::RaftRequest;
 use crate::protocol::{Cause, Path};
 
 /// Times that the fence held back an election: a path above it leaked. Label `path`.
@@ -41,6 +42,10 @@ pub const DEACTIVATIONS: &str = "datanode_partition_deactivations_total";
 /// Commands proposed on this node. Label `outcome`.
 pub const RAFT_PROPOSALS: &str = "datanode_raft_proposals_total";
 
+/// Messages of other nodes' groups that this node took. Labels `kind` and `outcome`:
+/// `answered`, `refused`, or `late` when the sender's time was up first.
+pub const RAFT_MESSAGES: &str = "datanode_raft_messages_received_total";
+
 /// Makes every series of this crate, at 0, in the recorder that is installed, so
 /// that they are there before a host is: a scrape of a node that opens its disks
 /// sees them too.
@@ -63,6 +68,34 @@ pub(crate) struct Metrics {
     pub(crate) deactivated: Counter,
     activations: [Counter; Cause::ALL.len()],
     activation_duration: Histogram,
+    messages: [Messages; RaftRequest::KINDS.len()],
+}
+
+/// One counter an outcome, of messages of one kind.
+struct Messages {
+    answered: Counter,
+    refused: Counter,
+    late: Counter,
+}
+
+/// A message that is being answered; dropped before that, it counts as late.
+pub(crate) struct Answering<'a>(Option<&'a Messages>);
+
+impl Answering<'_> {
+    pub(crate) fn ends(mut self, answered: bool) {
+        if let Some(messages) = self.0.take() {
+            let outcome = if answered { &messages.answered } else { &messages.refused };
+            outcome.increment(1);
+        }
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        if let Some(messages) = self.0 {
+            messages.late.increment(1);
+        }
+    }
 }
 
 /// Elections held back, by the path that led to them. All clones count together.
@@ -108,6 +141,11 @@ impl Metrics {
         self.activation_duration.record(took.as_secs_f64());
     }
 
+    /// Such a message came.
+    pub(crate) fn answering(&self, request: &RaftRequest) -> Answering<'_> {
+        Answering(Some(&self.messages[request.kind()]))
+    }
+
     pub(crate) fn new() -> Self {
         describe();
         let proposals = |outcome: &'static str| counter!(RAFT_PROPOSALS, "outcome" => outcome);
@@ -129,6 +167,12 @@ impl Metrics {
             deactivated: counter!(DEACTIVATIONS),
             activations: Cause::ALL.map(|cause| counter!(ACTIVATIONS, "cause" => cause.as_str())),
             activation_duration: histogram!(ACTIVATION_DURATION),
+            messages: RaftRequest::KINDS.map(|kind| {
+                let of = |outcome: &'static str| {
+                    counter!(RAFT_MESSAGES, "kind" => kind, "outcome" => outcome)
+                };
+                Messages { answered: of("answered"), refused: of("refused"), late: of("late") }
+            }),
         }
     }
 }
@@ -155,5 +199,6 @@ fn describe() {
         Unit::Seconds,
         "How long it took to bring a group into memory"
     );
+    describe_counter!(RAFT_MESSAGES, "Messages of other nodes' groups that this node took");
     describe_counter!(DEACTIVATIONS, "Groups taken out of memory because they slept for long");
 }

@@ -181,16 +181,26 @@ pub enum RaftRequest {
 }
 
 impl RaftRequest {
-    /// Its name, for logs and metrics.
+    /// The words for all kinds, for logs and metrics.
+    pub const KINDS: [&'static str; 6] =
+        ["append", "heartbeat", "vote", "pre_vote", "transfer", "read_index"];
+
+    /// Where its kind stands in [`RaftRequest::KINDS`].
+    #[must_use]
+    pub const fn kind(&self) -> usize {
+        match self {
+            RaftRequest::Append { entries, .. } => entries.is_empty() as usize,
+            RaftRequest::Vote { .. } => 2,
+            RaftRequest::PreVote { .. } => 3,
+            RaftRequest::Transfer { .. } => 4,
+            RaftRequest::ReadIndex => 5,
+        }
+    }
+
+    /// The word for its kind.
     #[must_use]
     pub const fn name(&self) -> &'static str {
-        match self {
-            RaftRequest::Append { .. } => "append",
-            RaftRequest::Vote { .. } => "vote",
-            RaftRequest::PreVote { .. } => "pre_vote",
-            RaftRequest::Transfer { .. } => "transfer",
-            RaftRequest::ReadIndex => "read_index",
-        }
+        Self::KINDS[self.kind()]
     }
 }
 

@@ -27,6 +27,13 @@ pub(crate) const PARTITION_LEADERS: &str = "datanode_partition_leaders";
 /// The largest distance from committed to applied, in log entries.
 pub(crate) const APPLY_LAG: &str = "datanode_raft_apply_lag_entries";
 
+/// Memory that the databases of a disk take, in bytes; labels `disk`, and `kind`:
+/// `memtables`, `table_readers` or `block_cache`.
+pub(crate) const STORE_MEMORY: &str = "datanode_store_memory_bytes";
+/// What compactions of a disk have still to rewrite, in bytes, as the engine estimates;
+/// label `disk`.
+pub(crate) const STORE_COMPACTION_PENDING: &str = "datanode_store_compaction_pending_bytes";
+
 /// Messages sent to peers: batches on the Raft streams, and beats for sleeping groups.
 pub(crate) const PEER_MESSAGES: &str = "datanode_peer_messages_total";
 /// Raft calls in them.

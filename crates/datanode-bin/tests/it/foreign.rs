@@ -58,8 +58,11 @@ async fn promtool_accepts_the_metrics() {
         "datanode_leader_unserved_seconds_total",
         "datanode_raft_apply_lag_entries",
         "datanode_raft_proposals_total",
+        "datanode_raft_messages_received_total",
         "datanode_store_fsync_seconds",
         "datanode_store_bytes_written_total",
+        "datanode_store_memory_bytes",
+        "datanode_store_compaction_pending_bytes",
         "grpc_server_handled_total",
         "grpc_server_handling_seconds",
     ] {

@@ -17,10 +17,12 @@ use bytes::Bytes;
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
     DBRawIterator, DBRecoveryMode, Env, ErrorKind, FlushOptions, LogLevel, Options, ReadOptions,
-    WriteBatch, WriteOptions,
+    WriteBatch, WriteOptions, properties,
 };
 
-use super::{Batch, Change, Durability, Engine, EngineError, Kind, Mode, Read, Table, Visit};
+use super::{
+    Batch, Change, Durability, Engine, EngineError, EngineUsage, Kind, Mode, Read, Table, Visit,
+};
 use crate::lock::DirLock;
 
 const MIB: usize = 1024 * 1024;
@@ -80,6 +82,10 @@ impl Rocks {
                 tracing::warn!(%error, table = table.name(), shall, "compactions are not changed");
             }
         }
+    }
+
+    fn property(&self, table: Table, name: &properties::PropName) -> u64 {
+        self.db.property_int_value_cf(self.table(table), name).ok().flatten().unwrap_or(0)
     }
 
     fn table(&self, table: Table) -> &ColumnFamily {
@@ -237,6 +243,21 @@ impl Engine for Rocks {
 
     fn end(&self) {
         self.db.cancel_all_background_work(true);
+    }
+
+    fn usage(&self) -> EngineUsage {
+        let mut all = EngineUsage::default();
+        for table in self.kind.tables() {
+            all += EngineUsage {
+                memtables: self.property(table, properties::CUR_SIZE_ALL_MEM_TABLES),
+                table_readers: self.property(table, properties::ESTIMATE_TABLE_READERS_MEM),
+                // Each table has a cache of its own.
+                block_cache: self.property(table, properties::BLOCK_CACHE_USAGE),
+                compaction_pending: self
+                    .property(table, properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+            };
+        }
+        all
     }
 
     fn snapshot(&self) -> Box<dyn Read + '_> {

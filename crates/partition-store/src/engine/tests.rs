@@ -282,10 +282,34 @@ fn nothing_is_compacted_before_it_is_wound_up() {
     assert_eq!(files(), 8);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(files(), 8, "it is left alone");
+    assert!(rocks.usage().compaction_pending > 0, "and it is told");
     rocks.wind_up();
     let began = Instant::now();
     while files() > 1 {
         assert!(began.elapsed() < Duration::from_secs(60), "{} files are left", files());
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn what_it_takes_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = Arc::new(DirLock::acquire(dir.path()).unwrap());
+    let rocks = Rocks::open(dir.path(), Kind::Data, Mode::Create, lock).unwrap();
+    let before = rocks.usage();
+    assert_eq!(before.table_readers, 0, "there is no file");
+    let mut batch = Batch::default();
+    for key in 0..200_u8 {
+        batch.put(Table::StateMeta, vec![key], Bytes::from(vec![key; 1000]));
+    }
+    rocks.write(&batch, Durability::Buffered).unwrap();
+    let written = rocks.usage();
+    assert!(written.memtables >= before.memtables + 200_000, "{before:?} {written:?}");
+    rocks.flush().unwrap();
+    let flushed = rocks.usage();
+    assert!(flushed.memtables < written.memtables, "{written:?} {flushed:?}");
+    assert!(flushed.table_readers > 0, "{flushed:?}");
+    rocks.get(Table::StateMeta, &[7]).unwrap().unwrap();
+    let read = rocks.usage();
+    assert!(read.block_cache > flushed.block_cache, "{flushed:?} {read:?}");
 }

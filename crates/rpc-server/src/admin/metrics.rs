@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use metrics::{Gauge, describe_gauge, gauge};
 use metrics_process::Collector;
+use partition_store::Store;
 use prometheus::{HistogramOpts, HistogramVec, Registry, TextEncoder};
 use startup_gate::{Report, Stage};
 
@@ -96,6 +97,16 @@ fn describe() {
     describe_gauge!(metric::STARTUP_PARTITIONS, "Partitions by how far their start has come.");
     describe_gauge!(metric::READY, "1 while the gate is open and the node is not draining.");
     describe_gauge!(metric::PEERS, "Known nodes by whether the Raft stream to them is open.");
+    describe_gauge!(
+        metric::STORE_MEMORY,
+        metrics::Unit::Bytes,
+        "Memory that the storage engine takes."
+    );
+    describe_gauge!(
+        metric::STORE_COMPACTION_PENDING,
+        metrics::Unit::Bytes,
+        "What compactions have still to rewrite, as the storage engine estimates."
+    );
     metric::describe_peer();
     describe_gauge!(metric::PARTITION_LEADERS, "Partitions that this node leads.");
     describe_gauge!(
@@ -115,6 +126,9 @@ fn gauges(context: &NodeContext) {
     }
     durations(&report, context.now_ms());
     partitions(&report);
+    if let Some(opened) = context.store() {
+        store(opened);
+    }
     let totals = context.host().map(|host| status::totals(&host.list())).unwrap_or_default();
     let ready = context.gate().is_open() && !status::is_draining(context);
     gauge!(metric::READY).set(f64::from(u8::from(ready)));
@@ -123,6 +137,23 @@ fn gauges(context: &NodeContext) {
     gauge!(metric::PEERS, "state" => "away").set(count(peers.saturating_sub(connected) as u64));
     gauge!(metric::PARTITION_LEADERS).set(count(totals.leaders));
     gauge!(metric::APPLY_LAG).set(count(totals.apply_lag_entries));
+}
+
+/// What the databases take, disk by disk, once they are open.
+fn store(store: &Store) {
+    for (disk, usage) in store.usage().into_iter().enumerate() {
+        let disk = disk.to_string();
+        for (kind, bytes) in [
+            ("memtables", usage.memtables),
+            ("table_readers", usage.table_readers),
+            ("block_cache", usage.block_cache),
+        ] {
+            let labels = [("disk", disk.clone()), ("kind", kind.to_owned())];
+            gauge!(metric::STORE_MEMORY, &labels).set(count(bytes));
+        }
+        let pending = gauge!(metric::STORE_COMPACTION_PENDING, "disk" => disk);
+        pending.set(count(usage.compaction_pending));
+    }
 }
 
 /// All four stages, from the first scrape on.

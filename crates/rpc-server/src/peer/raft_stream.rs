@@ -4,6 +4,10 @@
 //! The groups work on their calls side by side: one that waits for its disk
 //! holds up no other. When too many calls are under way nothing more is read,
 //! and flow control tells the sender.
+//!
+//! Each call is a task. Polled by the stream's own, thousands of them would spend its
+//! budget (`tokio::task::coop`) in the first few: all others that are ready would be
+//! polled in vain, again and again.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,10 +15,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use datanode_proto::v1;
-use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, Stream};
+use futures::stream::Stream;
 use partition_types::{NodeId, Reason};
 use raft_glue::Refusal;
+use tokio::task::JoinSet;
 use tonic::Status;
 
 use super::convert;
@@ -31,7 +35,8 @@ pub(super) struct RaftStream<C> {
     groups: Arc<dyn Groups>,
     /// `None` once the peer said its last.
     calls: Option<C>,
-    working: FuturesUnordered<BoxFuture<'static, v1::RaftReply>>,
+    /// Aborted with the stream: nobody would get the replies.
+    working: JoinSet<v1::RaftReply>,
 }
 
 impl<C> RaftStream<C>
@@ -40,7 +45,7 @@ where
 {
     /// Serves the calls of `from`.
     pub(super) fn new(from: NodeId, groups: Arc<dyn Groups>, calls: C) -> Self {
-        Self { from, groups, calls: Some(calls), working: FuturesUnordered::new() }
+        Self { from, groups, calls: Some(calls), working: JoinSet::new() }
     }
 
     /// Reads what has come, unless too much is under way.
@@ -50,7 +55,7 @@ where
             match Pin::new(calls).poll_next(cx) {
                 Poll::Ready(Some(Ok(request))) => {
                     for call in request.calls {
-                        self.working.push(work(self.from, &*self.groups, call));
+                        self.working.spawn(work(self.from, &*self.groups, call));
                     }
                 }
                 Poll::Ready(Some(Err(status))) => return Err(status),
@@ -74,8 +79,13 @@ where
         }
         let mut replies = Vec::new();
         while replies.len() < REPLIES_MAX {
-            match Pin::new(&mut self.working).poll_next(cx) {
-                Poll::Ready(Some(reply)) => replies.push(reply),
+            match self.working.poll_join_next(cx) {
+                Poll::Ready(Some(Ok(reply))) => replies.push(reply),
+                Poll::Ready(Some(Err(error))) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime goes down, and takes this stream with it.
+                    Err(_) => {}
+                },
                 Poll::Ready(None) if replies.is_empty() && self.calls.is_none() => {
                     return Poll::Ready(None);
                 }
@@ -94,19 +104,19 @@ fn work(
     from: NodeId,
     groups: &dyn Groups,
     call: v1::RaftCall,
-) -> BoxFuture<'static, v1::RaftReply> {
+) -> impl Future<Output = v1::RaftReply> + use<> {
     let call_id = call.call_id;
     let limit = Duration::from_millis(call.timeout_ms.into());
     let reply = match convert::call_from_wire(call) {
         Ok((partition_id, request)) => groups.handle(from, partition_id, request),
         Err(malformed) => Box::pin(std::future::ready(Err(malformed.into()))),
     };
-    Box::pin(async move {
+    async move {
         let late = || Refusal {
             reason: Reason::DeadlineExceeded,
             message: "the group did not answer in time".to_owned(),
         };
         let reply = tokio::time::timeout(limit, reply).await.unwrap_or_else(|_| Err(late()));
         convert::reply_to_wire(call_id, reply)
-    })
+    }
 }
