@@ -56,8 +56,8 @@ pub struct InvalidConfig {
 }
 
 impl HostConfig {
-    /// So many replicas awake are a crowd: their heartbeats alone are more than two cores do.
-    pub const CROWD: usize = 2_000;
+    /// So many replicas awake are a crowd: their heartbeats take a twelfth of a core.
+    pub const CROWD: usize = 256;
 
     /// The defaults, for this node.
     #[must_use]

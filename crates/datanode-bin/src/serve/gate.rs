@@ -15,9 +15,10 @@ use super::node::Plan;
 use crate::config;
 use crate::systemd::Patience;
 
-/// Loads of one disk at once, when cores and disks decide: enough to keep a
-/// disk's queue busy, few enough not to starve the first partitions.
-const PER_DISK_MIN: usize = 4;
+/// Loads of one disk at once, when cores and disks decide: enough to keep a disk's queue busy, and
+/// its threads at work while the next loads are on their way to them; few enough not to starve the
+/// first partitions.
+const PER_DISK_MIN: usize = 16;
 const OVERALL_MAX: usize = 64;
 
 /// The gate's settings.

@@ -6,8 +6,6 @@
 //! beat. A replica agrees by what is on its disk, in memory or not; where it does not
 //! agree, its leader wakes and brings it up to date.
 
-use std::sync::Arc;
-
 use openraft::type_config::async_runtime::watch::WatchReceiver;
 use partition_types::{Member, NodeId};
 
@@ -29,13 +27,13 @@ impl Shared {
     /// made the offer again.
     pub(super) async fn offer(&self, to: NodeId, member: &Member) {
         let ids = self.sleepers.book.lock().led_to(to);
-        let sleeping = ids.into_iter().filter_map(|id| {
-            let group = self.group(id)?;
-            let (offered, is_level) = group.as_it_sleeps(to)?;
-            Some((group, offered, is_level))
-        });
-        let sleeping: Vec<_> = sleeping.collect();
-        for some in sleeping.chunks(OFFER_MAX) {
+        for some in ids.chunks(OFFER_MAX) {
+            let sleeping = some.iter().filter_map(|id| {
+                let group = self.group(*id)?;
+                let (offered, is_level) = group.as_it_sleeps(to)?;
+                Some((group, offered, is_level))
+            });
+            let some: Vec<_> = sleeping.collect();
             let digest = self.sleepers.book.lock().led_with(to);
             let offered = some.iter().map(|(_, offered, _)| *offered).collect();
             let wait = self.config.heartbeat_interval;
@@ -46,7 +44,7 @@ impl Shared {
             let agreed: std::collections::HashSet<_> = reply.agreed.into_iter().collect();
             for (group, _, is_level) in some {
                 if !is_level || !agreed.contains(&group.id) {
-                    self.tasks.spawn(Arc::clone(group).nudge(to));
+                    self.tasks.spawn(group.nudge(to));
                 }
             }
         }
