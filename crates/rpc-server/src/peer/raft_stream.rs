@@ -81,11 +81,12 @@ where
         while replies.len() < REPLIES_MAX {
             match self.working.poll_join_next(cx) {
                 Poll::Ready(Some(Ok(reply))) => replies.push(reply),
-                Poll::Ready(Some(Err(error))) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    // The runtime goes down, and takes this stream with it.
-                    Err(_) => {}
-                },
+                Poll::Ready(Some(Err(error))) => {
+                    // If not, the runtime goes down, and takes this stream with it.
+                    if let Ok(panic) = error.try_into_panic() {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
                 Poll::Ready(None) if replies.is_empty() && self.calls.is_none() => {
                     return Poll::Ready(None);
                 }
