@@ -56,7 +56,7 @@ pub struct InvalidConfig {
 }
 
 impl HostConfig {
-    /// So many replicas awake are a crowd: their heartbeats take a twelfth of a core.
+    /// So many replicas awake are a crowd: their heartbeats take 8 % of a core.
     pub const CROWD: usize = 256;
 
     /// The defaults, for this node.

@@ -43,7 +43,7 @@ pub const DEACTIVATIONS: &str = "datanode_partition_deactivations_total";
 pub const RAFT_PROPOSALS: &str = "datanode_raft_proposals_total";
 
 /// Messages of other nodes' groups that this node took. Labels `kind` and `outcome`:
-/// `answered`, `refused`, or `late` when the sender's time was up first.
+/// `answered`, `refused`, or `late` when the sender's time was up, or its stream ended, first.
 pub const RAFT_MESSAGES: &str = "datanode_raft_messages_received_total";
 
 /// Makes every series of this crate, at 0, in the recorder that is installed, so
