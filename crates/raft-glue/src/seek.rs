@@ -104,7 +104,9 @@ impl Group {
         }
         let Some(body) = self.running() else { return false };
         tracing::debug!(partition_id = %self.id, "campaign for whoever waits");
-        body.raft.trigger().elect(true).await.is_ok()
+        // openraft's own pre-vote waits until the lease of the last leader is over.
+        let succeeds = self.succeeds_now().await;
+        body.raft.trigger().elect(!succeeds).await.is_ok()
     }
 
     /// Whether another replica leads, or goes for it now.

@@ -299,6 +299,13 @@ impl Group {
         self.is_asleep() || woken_at.is_some_and(|at| at.elapsed() < soon)
     }
 
+    /// Whether it sleeps, or did and has not heard of a leader since.
+    pub(crate) fn slept_last(&self) -> bool {
+        let woken_at = self.rest.times.lock().woken_at;
+        let heard_at = self.contact.last().map(|heard| heard.at);
+        self.is_asleep() || woken_at.is_some() && heard_at <= woken_at
+    }
+
     /// For how long it has slept.
     pub(crate) fn asleep_for(&self) -> Duration {
         let slept_at = self.rest.times.lock().slept_at.filter(|_| self.is_asleep());

@@ -24,14 +24,17 @@ use tokio::time::Instant;
 use crate::group::{Group, View};
 use crate::protocol::{self, Cause};
 use crate::shared::Shared;
-use crate::{PartitionHost, RaftReply, RaftRequest};
+use crate::{PartitionHost, PeerState, RaftReply, RaftRequest};
 
 /// Groups that look for a successor at the same time.
 const PARALLEL: usize = 64;
-/// Of those that are not in memory, which nobody used for long: some 40 a second, since each
+/// Of the idle ones, where groups are in memory on demand: some 40 a second, since each
 /// takes [`protocol::CAMPAIGN_PAUSE`] at least. Whoever comes to need one has its leader found
 /// at once; the others are not to keep busy a cluster that lost a node.
 const IDLE_PARALLEL: usize = 8;
+/// A process that is started again is back by then. Its start and the elections of idle groups
+/// would take the processors from each other, and a client waits for the first only.
+const IDLE_WAIT: Duration = Duration::from_secs(5);
 /// Each voter waits so long for those before it.
 const STEP: Duration = Duration::from_millis(100);
 /// Between two rounds of asking; after a campaign it is longer, and doubles.
@@ -67,7 +70,7 @@ impl PartitionHost {
 
 impl Shared {
     /// Looks for successors of one leader, for so long in each group. After that
-    /// the election timers do, or the warm-up. What is not in memory comes last.
+    /// the election timers do, or the warm-up. What is idle comes last, when the node is back.
     pub(crate) fn succeed(
         self: &Arc<Self>,
         leader: NodeId,
@@ -80,19 +83,14 @@ impl Shared {
         }
         tracing::info!(node_id = %leader, groups = orphans.len(), why, "a peer that led groups here");
         let (idle, needed): (Vec<_>, Vec<_>) =
-            orphans.into_iter().partition(|group| group.is_unloaded());
+            orphans.into_iter().partition(|group| group.is_idle());
         let shared = Arc::clone(self);
         self.tasks.spawn(async move {
             let search = async {
-                for (groups, parallel) in [(needed, PARALLEL), (idle, IDLE_PARALLEL)] {
-                    futures::stream::iter(groups)
-                        .for_each_concurrent(parallel, |group| async move {
-                            // It may have waited for its turn, and been succeeded.
-                            if group.leader_gone.load(Ordering::Acquire) {
-                                group.succeed(Lost::Leader(leader), give_up_after).await;
-                            }
-                        })
-                        .await;
+                succeed_all(leader, needed, PARALLEL, give_up_after).await;
+                if !idle.is_empty() {
+                    shared.await_return(leader).await;
+                    succeed_all(leader, idle, IDLE_PARALLEL, give_up_after).await;
                 }
             };
             tokio::select! {
@@ -101,9 +99,45 @@ impl Shared {
             }
         });
     }
+
+    /// Waits until a node that was lost serves again, for [`IDLE_WAIT`] at most.
+    async fn await_return(&self, node_id: NodeId) {
+        let serves = async {
+            loop {
+                // That it is away is not told everywhere yet when this begins.
+                tokio::time::sleep(self.config.heartbeat_interval).await;
+                if self.balance.state_of(node_id) == Some(PeerState::Serving) {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(IDLE_WAIT, serves).await;
+    }
+}
+
+/// So many at a time.
+async fn succeed_all(
+    leader: NodeId,
+    groups: Vec<Arc<Group>>,
+    parallel: usize,
+    give_up_after: Duration,
+) {
+    let succeed = |group: Arc<Group>| async move {
+        // It may have waited for its turn, and been succeeded.
+        if group.leader_gone.load(Ordering::Acquire) {
+            group.succeed(Lost::Leader(leader), give_up_after).await;
+        }
+    };
+    futures::stream::iter(groups).for_each_concurrent(parallel, succeed).await;
 }
 
 impl Group {
+    /// Whether it can be left without a leader until somebody asks for it, which has one found
+    /// at once, and nobody does: it is not in memory, or slept when it lost the last one.
+    fn is_idle(&self) -> bool {
+        self.is_unloaded() || self.shared.is_on_demand() && self.slept_last()
+    }
+
     /// Forgets a leader, if that is who leads this group as far as is known.
     fn lose_leader(&self, node_id: NodeId) -> bool {
         // One that was voted for and died before it was heard leaves nobody behind
@@ -311,6 +345,14 @@ impl Group {
         let me = self.shared.config.node_id;
         let others = self.voters_by_preference().into_iter().filter(|id| Some(*id) != gone);
         u32::try_from(others.take_while(|id| *id != me).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the leader is gone, and a quorum would vote for this replica in its place.
+    pub(crate) async fn succeeds_now(&self) -> bool {
+        let term = self.view().map(|view| view.term);
+        self.leader_gone.load(Ordering::Acquire)
+            && self.may_succeed(&mut 0).await
+            && self.is_still_orphaned(term)
     }
 
     /// Whether a quorum lost the leader too and would vote for this replica, in the term after

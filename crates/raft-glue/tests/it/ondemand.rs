@@ -25,9 +25,20 @@ async fn idle(election: (Duration, Duration)) -> (Cluster, Vec<PartitionId>) {
 
 /// Likewise, so many of them.
 async fn many_idle(count: u64, election: (Duration, Duration)) -> (Cluster, Vec<PartitionId>) {
+    let (cluster, ids) = made(count, election, UNLOAD).await;
+    await_unloaded(&cluster, &ids, &[2, 3]).await;
+    (cluster, ids)
+}
+
+/// So many groups on three nodes, led by the first, which leave memory after `unload_after`.
+async fn made(
+    count: u64,
+    election: (Duration, Duration),
+    unload_after: Duration,
+) -> (Cluster, Vec<PartitionId>) {
     let mut cluster = Cluster::unstarted(election, IDLE);
     cluster.activation = Activation::OnDemand;
-    cluster.unload_after = UNLOAD;
+    cluster.unload_after = unload_after;
     cluster.boot(1..=3).await;
     let make = |id| {
         let cluster = &cluster;
@@ -37,13 +48,16 @@ async fn many_idle(count: u64, election: (Duration, Duration)) -> (Cluster, Vec<
             id
         }
     };
-    let ids: Vec<_> = futures::stream::iter(1..=count).map(make).buffered(8).collect().await;
-    await_unloaded(&cluster, &ids, &[2, 3]).await;
+    let ids = futures::stream::iter(1..=count).map(make).buffered(8).collect().await;
     (cluster, ids)
 }
 
 fn loaded(cluster: &Cluster, on: u64, ids: &[PartitionId]) -> usize {
     ids.iter().filter(|id| !cluster.replica(on, **id).is_unloaded()).count()
+}
+
+fn led(cluster: &Cluster, on: u64, ids: &[PartitionId]) -> usize {
+    ids.iter().filter(|id| cluster.replica(on, **id).leader().is_some()).count()
 }
 
 async fn await_unloaded(cluster: &Cluster, ids: &[PartitionId], on: &[u64]) {
@@ -186,14 +200,51 @@ async fn whoever_is_asked_for_is_succeeded_before_the_idle() {
     }
     // The last one in their order.
     write(&cluster, ids[ids.len() - 1], b"now").await;
-    let led = ids.iter().filter(|id| cluster.replica(2, **id).leader().is_some()).count();
-    assert!(led < ids.len() / 4, "{led} of {GROUPS} came first");
+    assert_eq!(led(&cluster, 2, &ids), 1, "the others have time");
     for id in &ids {
         assert_ne!(cluster.await_leader(*id, &[2, 3]).await, 1);
     }
     // Eight at a time on each of two nodes, a tenth of a second each at least.
     let paced = Duration::from_millis(100) * (GROUPS / 16);
     assert!(began.elapsed() > paced, "all at once: {:?}", began.elapsed());
+}
+
+/// A process that is started again loads while nobody is elected that nobody asks for, whether
+/// the groups that it led are in memory or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_groups_get_a_leader_when_the_one_they_lost_serves_again() {
+    for unload_after in [UNLOAD, Duration::from_secs(600)] {
+        let (mut cluster, ids) = made(6, NEVER, unload_after).await;
+        await_asleep(&cluster, &ids, &[1, 2, 3]).await;
+        if unload_after == UNLOAD {
+            await_unloaded(&cluster, &ids, &[2, 3]).await;
+        }
+        cluster.crash(1).await;
+        let tell = |state| {
+            for (on, other) in [(2, 3), (3, 2)] {
+                let peers = [(node(1), state), (node(other), PeerState::Serving)];
+                cluster.node(on).host.set_peers(peers);
+            }
+        };
+        tell(PeerState::Away);
+        // Its connection breaks, and then its next process says who it is.
+        for state in [PeerState::Away, PeerState::Starting] {
+            for on in [2, 3] {
+                cluster.node(on).host.peer_is_gone(node(1));
+            }
+            tell(state);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!((led(&cluster, 2, &ids), led(&cluster, 3, &ids)), (0, 0));
+        write(&cluster, ids[2], b"now").await;
+        assert_eq!(led(&cluster, 2, &ids), 1, "who is asked for does not wait");
+        tell(PeerState::Serving);
+        let began = Instant::now();
+        for id in &ids {
+            assert_ne!(cluster.await_leader(*id, &[2, 3]).await, 1);
+        }
+        assert!(began.elapsed() < Duration::from_secs(2), "it serves: {:?}", began.elapsed());
+    }
 }
 
 /// Hundreds that wait for their turn to look for a successor do not keep their node up.
