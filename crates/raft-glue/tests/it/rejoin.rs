@@ -140,7 +140,13 @@ async fn a_crash_is_replayed_from_the_log_without_a_leader() {
     }
     // A member that joins is in the log and, after the crash, not in the state.
     let members = cluster.replica(3, id).status().membership;
-    let committed = cluster.replica(3, id).status().committed;
+    // The last write is acknowledged without this replica, which may not have heard of it yet.
+    let written = extents.len() as u64;
+    let committed = eventually("the last commit to be heard of", || async {
+        let status = cluster.replica(3, id).status();
+        (status.extent_count >= written).then_some(status.committed)
+    })
+    .await;
     cluster.crash(3).await;
     cluster.net.isolate(node(3));
 
