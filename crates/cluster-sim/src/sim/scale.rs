@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use partition_types::NodeId;
-use raft_glue::HostConfig;
 use turmoil::Sim;
 
 use super::chance::Chance;
@@ -70,7 +69,8 @@ pub fn run_scale(plan: ScalePlan) -> ScaleReport {
     world.replicas = REPLICAS;
     world.pace = Pace::of_the_product();
     world.hibernate_after = HIBERNATE_AFTER;
-    world.crowd = HostConfig::CROWD;
+    // The first part is of groups that all stay awake without use, which a crowd does not.
+    world.crowd = usize::MAX;
     // Eager, as by default: on demand nobody is elected in a cold start.
     world.unload_after = None;
     world.lock().mail.heal();
