@@ -12,6 +12,8 @@ pub(super) struct State {
     /// The highest of its replicas.
     pub(super) term: u64,
     pub(super) leader: Option<NodeId>,
+    /// The term that it leads in. A follower may know of a later one.
+    led_in: u64,
     /// All replicas sleep.
     pub(super) asleep: bool,
 }
@@ -32,8 +34,8 @@ impl Census {
                     .or_insert(State { asleep: true, ..State::default() });
                 state.asleep &= replica.is_asleep();
                 // A leader that was deposed and does not know it leads in an earlier term.
-                if replica.is_leader() && (state.leader.is_none() || term > state.term) {
-                    state.leader = Some(node_id);
+                if replica.is_leader() && (state.leader.is_none() || term > state.led_in) {
+                    (state.leader, state.led_in) = (Some(node_id), term);
                 }
                 state.term = state.term.max(term);
             }
