@@ -209,9 +209,8 @@ impl Group {
             let Ok(body) = self.me().activate(Cause::Succession).await else {
                 return self.stop_searching();
             };
-            let term = self.view().map(|view| view.term);
             let mut wait = ASK_AGAIN;
-            if self.may_succeed(&mut seen_term).await && self.is_still_orphaned(term) {
+            if self.may_succeed(&mut seen_term).await {
                 // Votes are on their way, and wait for disks: a campaign in the next term
                 // would void them, and load the disks once more.
                 wait = pause;
@@ -251,10 +250,10 @@ impl Group {
         goes_on
     }
 
-    /// Whether nothing came of it while the others were asked.
-    fn is_still_orphaned(&self, term: Option<u64>) -> bool {
+    /// Whether nothing came of it since the group was in a term.
+    fn is_orphaned_in(&self, term: u64) -> bool {
         self.leader_gone.load(Ordering::Acquire)
-            && self.view().is_some_and(|view| !view.leads() && Some(view.term) == term)
+            && self.view().is_some_and(|view| !view.leads() && view.term == term)
     }
 
     /// Tells the other voters that this replica does not lead any more, as it did in `term`. It is
@@ -349,15 +348,13 @@ impl Group {
 
     /// Whether the leader is gone, and a quorum would vote for this replica in its place.
     pub(crate) async fn succeeds_now(&self) -> bool {
-        let term = self.view().map(|view| view.term);
-        self.leader_gone.load(Ordering::Acquire)
-            && self.may_succeed(&mut 0).await
-            && self.is_still_orphaned(term)
+        self.leader_gone.load(Ordering::Acquire) && self.may_succeed(&mut 0).await
     }
 
     /// Whether a quorum lost the leader too and would vote for this replica, in the term after
     /// all that were seen: others may have voted in a later one than this replica, for somebody
-    /// who does not win, and would refuse to vote in that one for ever.
+    /// who does not win, and would refuse to vote in that one for ever. No, when something came
+    /// of it while they were asked.
     async fn may_succeed(&self, seen_term: &mut u64) -> bool {
         let Some(view) = self.view() else { return false };
         let me = self.shared.config.node_id;
@@ -382,10 +379,10 @@ impl Group {
                 granted.push(id);
             }
             if membership.is_quorum(&granted) {
-                return true;
+                break;
             }
         }
-        membership.is_quorum(&granted)
+        membership.is_quorum(&granted) && self.is_orphaned_in(view.term)
     }
 
     /// Whether a voter would vote so, and its own term.

@@ -258,6 +258,9 @@ async fn a_node_that_closes_looks_for_no_successors() {
         cluster.crash(gone).await;
         cluster.node(3).host.peer_is_gone(node(gone));
     }
+    // They look for one when they believe that the lost nodes serve again.
+    cluster.node(3).host.set_peers([1, 2].map(|id| (node(id), PeerState::Serving)));
+    eventually("the first turn", || async { (loaded(&cluster, 3, &ids) > 0).then_some(()) }).await;
     let began = Instant::now();
     cluster.stop(3).await;
     // Eight at a time, each after a tenth of a second for the one before it.
