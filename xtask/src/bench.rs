@@ -56,6 +56,9 @@ struct Startup {
     /// How long each extent is, in bytes
     #[arg(long, default_value_t = 1024)]
     extent_bytes: u32,
+    /// Kill a node also when it has this much to replay, in MiB, at most 24
+    #[arg(long, default_value_t = 0)]
+    unflushed_mib: u32,
     /// Each load of a partition takes so many milliseconds longer
     #[arg(long, default_value_t = 0)]
     load_delay_ms: u64,
@@ -79,6 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             trial.args(["--rounds", &args.rounds.to_string()]);
             trial.args(["--extents", &args.extents.to_string()]);
             trial.args(["--extent-bytes", &args.extent_bytes.to_string()]);
+            trial.args(["--unflushed-mib", &args.unflushed_mib.to_string()]);
             trial.args(["--load-delay-ms", &args.load_delay_ms.to_string()]);
             trial.args(args.set.iter().flat_map(|set| ["--set", set]));
             trial.args(args.json.then_some("--json"));

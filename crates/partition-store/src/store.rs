@@ -19,7 +19,9 @@ use tokio::sync::watch;
 use crate::check::CheckReport;
 use crate::disk::Disk;
 use crate::engine::EngineUsage;
-use crate::error::{LoadError, OpenError, StoreError};
+#[cfg(any(feature = "rocksdb", feature = "simulation", test))]
+use crate::error::OpenError;
+use crate::error::{LoadError, StoreError};
 use crate::partition::PartitionStore;
 use placement::Placed;
 
@@ -275,6 +277,14 @@ impl Store {
             usage
         };
         self.shared.disks.iter().map(usage).collect()
+    }
+
+    /// Bytes of keys and values that were applied to the states of each disk since its last flush
+    /// began, in the order of the configuration: what a start after a crash replays, together
+    /// with what a flush that was cut off had not finished.
+    #[must_use]
+    pub fn unflushed_bytes(&self) -> Vec<u64> {
+        self.shared.disks.iter().map(|disk| disk.flush.unflushed_bytes()).collect()
     }
 
     /// Counts completed flushes of any disk: logs may be purged further when it

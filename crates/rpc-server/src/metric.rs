@@ -34,6 +34,9 @@ pub(crate) const STORE_MEMORY: &str = "datanode_store_memory_bytes";
 /// label `disk`.
 pub(crate) const STORE_COMPACTION_PENDING: &str = "datanode_store_compaction_pending_bytes";
 
+/// What a start after a crash would replay of a disk, in bytes; label `disk`.
+pub(crate) const STORE_UNFLUSHED: &str = "datanode_store_unflushed_bytes";
+
 /// Messages sent to peers: batches on the Raft streams, and beats for sleeping groups.
 pub(crate) const PEER_MESSAGES: &str = "datanode_peer_messages_total";
 /// Raft calls in them.

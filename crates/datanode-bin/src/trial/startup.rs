@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use datanode_client::proto::Stage;
 use datanode_client::{AdminClient, ClientConfig, PartitionId};
@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::machine::{cpu_seconds, load_average, rss_mib};
 use super::overhead::{self, Overhead, Spread};
-use super::scrape::scrape;
+use super::scrape::{figure, scrape};
 use crate::Failure;
 use crate::cluster::{Cluster, ClusterConfig, READY_TIMEOUT, STOP_TIMEOUT, Signal};
 use crate::output::Rows;
@@ -36,10 +36,17 @@ const OVERHEAD_TIME: Duration = Duration::from_secs(5);
 /// Between two looks at that.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const NODES: u64 = 3;
-const MODES: [&str; 3] = ["sigterm", "sigkill", "cold"];
+const MODES: [&str; 4] = ["sigterm", "sigkill", "replay", "cold"];
 /// Puts at the same time, when partitions are filled.
 const FILLERS: usize = 64;
 const LOAD_DELAY: &str = "DATANODE_TEST_LOAD_DELAY_MS";
+/// What a node's only disk would replay after a crash.
+const UNFLUSHED: &str = "datanode_store_unflushed_bytes{disk=\"0\"}";
+const MIB: f64 = 1024.0 * 1024.0;
+/// How long it may take to write that much.
+const UNFLUSHED_TIMEOUT: Duration = Duration::from_secs(300);
+/// Between two looks at how much it is.
+const LOOK_AT_UNFLUSHED: Duration = Duration::from_millis(20);
 
 /// Arguments of the measurement.
 #[derive(Debug, clap::Args)]
@@ -56,6 +63,10 @@ pub(super) struct Args {
     /// How long each extent is, in bytes.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     extent_bytes: u32,
+    /// Kill a node also when it has this much to replay, in MiB: in a load, some time after its
+    /// last flush. A flush comes after 24 to 40.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=24))]
+    unflushed_mib: u32,
     /// Injected into each load of a partition, in milliseconds.
     #[arg(long, default_value_t = 0)]
     load_delay_ms: u64,
@@ -83,10 +94,12 @@ struct Report {
 #[derive(Debug, Serialize)]
 struct Row {
     partitions: u64,
-    /// `sigterm`, `sigkill`: one node of a running cluster; `cold`: all at once,
-    /// the slowest of them.
+    /// `sigterm`, `sigkill`: one node of a running cluster; `replay`: likewise killed, with
+    /// `unflushed_mib` to replay; `cold`: all at once, the slowest of them.
     mode: &'static str,
     rounds: u64,
+    /// What the node had applied since its last flush began when it was killed.
+    unflushed_mib: Option<f64>,
     /// From exec to the first connection that the client port took.
     listen_ms: Spread,
     /// From exec to the opening of the gate, by the node's own report.
@@ -157,17 +170,27 @@ async fn measure(partitions: u64, args: &Args) -> Result<Vec<Row>> {
         cluster.node_mut(id).set_environment(&[(LOAD_DELAY, &args.load_delay_ms.to_string())]);
     }
     let mut rows = Vec::new();
-    for (mode, signal) in [("sigterm", Signal::Term), ("sigkill", Signal::Kill)] {
-        let mut seen = Vec::new();
+    let mut kinds = vec![("sigterm", Signal::Term, 0), ("sigkill", Signal::Kill, 0)];
+    if args.unflushed_mib > 0 {
+        kinds.push(("replay", Signal::Kill, args.unflushed_mib));
+    }
+    for (mode, signal, unflushed_mib) in kinds {
+        let (mut seen, mut unflushed) = (Vec::new(), Vec::new());
         for round in 0..args.rounds {
             let id = round % NODES + 1;
             tokio::time::sleep(SETTLE).await;
             await_hand_back(&cluster).await?;
             cluster.wait_safe_to_stop(id, SPARE_TIMEOUT).await?;
+            if unflushed_mib > 0 {
+                let mib = f64::from(unflushed_mib);
+                unflushed.push(leave_unflushed(&cluster, id, &ids, mib, args.extent_bytes).await?);
+            }
             let restart = cluster.restart(id, signal).await?;
             seen.push(see(&cluster, id, restart.ready).await?);
         }
-        rows.push(row(partitions, mode, &cluster, seen).await?);
+        let mut row = row(partitions, mode, &cluster, seen).await?;
+        row.unflushed_mib = (!unflushed.is_empty()).then(|| Spread::of(unflushed).median);
+        rows.push(row);
     }
     let mut seen = Vec::new();
     for _ in 0..args.rounds {
@@ -226,10 +249,18 @@ async fn fill(
     extents: u64,
     extent_bytes: u32,
 ) -> Result<()> {
+    put_all(cluster, ids.iter().flat_map(|id| (0..extents).map(|_| *id)), extent_bytes).await
+}
+
+/// Puts an extent into each, many at a time.
+async fn put_all(
+    cluster: &Cluster,
+    ids: impl Iterator<Item = PartitionId>,
+    extent_bytes: u32,
+) -> Result<()> {
     let client = cluster.client(ClientConfig::default());
     let data = Bytes::from(vec![7; usize::try_from(extent_bytes)?]);
-    let wanted = ids.iter().flat_map(|id| (0..extents).map(|_| *id));
-    futures::stream::iter(wanted.map(Ok))
+    futures::stream::iter(ids.map(Ok))
         .try_for_each_concurrent(FILLERS, |id| {
             let (client, data) = (&client, data.clone());
             async move {
@@ -240,6 +271,35 @@ async fn fill(
         .await
 }
 
+/// Puts extents into all partitions until a node has so much to replay. Returns how much, in MiB.
+async fn leave_unflushed(
+    cluster: &Cluster,
+    id: u64,
+    ids: &[PartitionId],
+    wanted_mib: f64,
+    extent_bytes: u32,
+) -> Result<f64> {
+    let admin = cluster.node(id).ports().admin;
+    let reached = async {
+        loop {
+            let unflushed_mib = figure(admin, UNFLUSHED).await? / MIB;
+            if unflushed_mib >= wanted_mib {
+                return anyhow::Ok(unflushed_mib);
+            }
+            tokio::time::sleep(LOOK_AT_UNFLUSHED).await;
+        }
+    };
+    tokio::select! {
+        put = put_all(cluster, ids.iter().copied().cycle(), extent_bytes) => {
+            put?;
+            bail!("there are no partitions to put extents into");
+        }
+        reached = tokio::time::timeout(UNFLUSHED_TIMEOUT, reached) => {
+            reached.with_context(|| format!("leave node {id} with {wanted_mib} MiB to replay"))?
+        }
+    }
+}
+
 /// The slope of a line through the logarithms, by least squares; nothing where there
 /// is one number of partitions only.
 fn growth(rows: &[Row]) -> Vec<Growth> {
@@ -247,7 +307,7 @@ fn growth(rows: &[Row]) -> Vec<Growth> {
         let points: Vec<(f64, f64)> = rows
             .iter()
             .filter(|row| row.mode == mode)
-            .map(|row| (figure(row.partitions).ln(), row.listen_ms.median.ln()))
+            .map(|row| (float(row.partitions).ln(), row.listen_ms.median.ln()))
             .collect();
         let exponent = slope(&points)?;
         Some(Growth { mode, exponent })
@@ -256,7 +316,7 @@ fn growth(rows: &[Row]) -> Vec<Growth> {
 }
 
 fn slope(points: &[(f64, f64)]) -> Option<f64> {
-    let count = figure(points.len() as u64);
+    let count = float(points.len() as u64);
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
     let (x, y) = (mean(|point| point.0), mean(|point| point.1));
     let across: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
@@ -265,7 +325,7 @@ fn slope(points: &[(f64, f64)]) -> Option<f64> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
-fn figure(count: u64) -> f64 {
+fn float(count: u64) -> f64 {
     count as f64
 }
 
@@ -330,6 +390,7 @@ async fn row(
         partitions,
         mode,
         rounds: seen.len() as u64,
+        unflushed_mib: None,
         listen_ms: Spread::of(seen.iter().map(|seen| seen.listen_ms).collect()),
         ready_ms: median(&|seen| seen.report.ready_ms.unwrap_or(0.0)),
         load_ms: median(&stage(Stage::Load)),
@@ -368,6 +429,7 @@ fn rows(report: &Report) -> Rows {
     let mut rows = Rows::new(&[
         ">PARTITIONS",
         "START",
+        ">REPLAY MIB",
         ">LISTEN MS",
         ">MIN",
         ">MAX",
@@ -386,6 +448,7 @@ fn rows(report: &Report) -> Rows {
         rows.push([
             row.partitions.to_string(),
             row.mode.to_owned(),
+            row.unflushed_mib.map_or_else(String::new, |mib| format!("{mib:.0}")),
             ms(row.listen_ms.median),
             ms(row.listen_ms.min),
             ms(row.listen_ms.max),

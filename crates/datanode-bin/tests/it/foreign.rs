@@ -63,6 +63,7 @@ async fn promtool_accepts_the_metrics() {
         "datanode_store_bytes_written_total",
         "datanode_store_memory_bytes",
         "datanode_store_compaction_pending_bytes",
+        "datanode_store_unflushed_bytes",
         "grpc_server_handled_total",
         "grpc_server_handling_seconds",
     ] {

@@ -116,20 +116,29 @@ fn planted_faults_are_found() {
 /// and leads when it may.
 #[test]
 fn starts_are_measured() {
-    let (content, report, said) =
-        trial(&["trial", "startup", "--partitions=6,12", "--rounds=1", "--extents=3", "--json"]);
+    let (content, report, said) = trial(&[
+        "trial",
+        "startup",
+        "--partitions=6,12",
+        "--rounds=1",
+        "--extents=3",
+        "--unflushed-mib=1",
+        "--json",
+    ]);
     assert!(content, "{said}");
     let rows = report["rows"].as_array().unwrap();
     let kinds: Vec<_> = rows
         .iter()
         .map(|row| (row["partitions"].as_u64().unwrap(), row["mode"].as_str().unwrap()))
         .collect();
-    let modes = ["sigterm", "sigkill", "cold"];
+    let modes = ["sigterm", "sigkill", "replay", "cold"];
     let expected: Vec<_> =
         [6, 12].into_iter().flat_map(|of| modes.map(|mode| (of, mode))).collect();
     assert_eq!(kinds, expected);
     for row in rows {
         assert!(row["gate_overhead_ratio"].is_number(), "{row}");
+        let has_to_replay = row["unflushed_mib"].as_f64() >= Some(1.0);
+        assert_eq!(has_to_replay, row["mode"] == "replay", "{row}");
         let led = row["leader_spread"].as_array().unwrap().iter().map(|led| led.as_u64().unwrap());
         let led: Vec<_> = led.collect();
         assert_eq!(led.iter().sum::<u64>(), row["partitions"].as_u64().unwrap(), "{row}");

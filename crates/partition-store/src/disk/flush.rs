@@ -94,6 +94,11 @@ struct Work {
 }
 
 impl Flush {
+    /// How much was applied since the last flush began: a crash replays it.
+    pub(crate) fn unflushed_bytes(&self) -> u64 {
+        self.unflushed_bytes.load(Ordering::Relaxed)
+    }
+
     /// Makes everything applied so far durable. Blocks.
     pub(crate) fn now(&self) -> io::Result<()> {
         let _one_at_a_time = self.one_at_a_time.lock();

@@ -162,7 +162,9 @@ fn a_flush_is_announced_and_makes_applied_durable() {
     let before = *flushed.borrow();
     append(replica.log(), vec![entry(1, 0, 10)]);
     wait(replica.state().apply(vec![entry(1, 0, 10)])).unwrap();
+    assert!(store.unflushed_bytes()[0] > 10);
     store.flush().unwrap();
+    assert_eq!(store.unflushed_bytes(), [0]);
     assert!(*flushed.borrow() > before);
     assert_eq!(replica.state().durable_applied(), replica.state().applied());
     drop((replica, store));

@@ -107,6 +107,11 @@ fn describe() {
         metrics::Unit::Bytes,
         "What compactions have still to rewrite, as the storage engine estimates."
     );
+    describe_gauge!(
+        metric::STORE_UNFLUSHED,
+        metrics::Unit::Bytes,
+        "Applied since the last flush of the states began: a start after a crash replays it."
+    );
     metric::describe_peer();
     describe_gauge!(metric::PARTITION_LEADERS, "Partitions that this node leads.");
     describe_gauge!(
@@ -153,6 +158,9 @@ fn store(store: &Store) {
         }
         let pending = gauge!(metric::STORE_COMPACTION_PENDING, "disk" => disk);
         pending.set(count(usage.compaction_pending));
+    }
+    for (disk, bytes) in store.unflushed_bytes().into_iter().enumerate() {
+        gauge!(metric::STORE_UNFLUSHED, "disk" => disk.to_string()).set(count(bytes));
     }
 }
 
