@@ -7,6 +7,7 @@ mod churn;
 mod content;
 mod disk;
 mod figures;
+mod fill;
 mod idle;
 mod ledger;
 mod load;

@@ -5,17 +5,16 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use bytes::Bytes;
+use anyhow::{Context, Result};
 use datanode_client::proto::Stage;
-use datanode_client::{AdminClient, ClientConfig, PartitionId};
-use futures::TryStreamExt;
+use datanode_client::{AdminClient, ClientConfig};
 use futures::future::try_join_all;
 use serde::Serialize;
 
-use super::machine::{cpu_seconds, load_average, rss_mib};
+use super::fill::{await_quiet, fill, leave_unflushed};
+use super::machine::{load_average, rss_mib};
 use super::overhead::{self, Overhead, Spread};
-use super::scrape::{figure, scrape};
+use super::scrape::scrape;
 use crate::Failure;
 use crate::cluster::{Cluster, ClusterConfig, READY_TIMEOUT, STOP_TIMEOUT, Signal};
 use crate::output::Rows;
@@ -26,27 +25,13 @@ const SETTLE: Duration = Duration::from_millis(1500);
 const SPARE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long leaderships may take to go back where they belong.
 const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(120);
-/// As many processors are busy where what a fill left to do still goes on: files are merged in the
-/// background. Groups that are awake take less.
-const BUSY: f64 = 0.5;
-/// How long that may go on.
-const QUIET_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the overhead of the gate is measured, for each round of starts.
 const OVERHEAD_TIME: Duration = Duration::from_secs(5);
 /// Between two looks at that.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const NODES: u64 = 3;
 const MODES: [&str; 4] = ["sigterm", "sigkill", "replay", "cold"];
-/// Puts at the same time, when partitions are filled.
-const FILLERS: usize = 64;
 const LOAD_DELAY: &str = "DATANODE_TEST_LOAD_DELAY_MS";
-/// What a node's only disk would replay after a crash.
-const UNFLUSHED: &str = "datanode_store_unflushed_bytes{disk=\"0\"}";
-const MIB: f64 = 1024.0 * 1024.0;
-/// How long it may take to write that much.
-const UNFLUSHED_TIMEOUT: Duration = Duration::from_secs(300);
-/// Between two looks at how much it is.
-const LOOK_AT_UNFLUSHED: Duration = Duration::from_millis(20);
 
 /// Arguments of the measurement.
 #[derive(Debug, clap::Args)]
@@ -226,78 +211,6 @@ async fn await_hand_back(cluster: &Cluster) -> Result<()> {
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     Ok(())
-}
-
-/// Waits until the nodes have done what the fill left them. At last it goes on as it is.
-async fn await_quiet(cluster: &Cluster) -> Result<()> {
-    let until = Instant::now() + QUIET_TIMEOUT;
-    loop {
-        let (before, began) = (cpu_seconds(cluster)?, Instant::now());
-        tokio::time::sleep(SETTLE).await;
-        let after = cpu_seconds(cluster)?;
-        let took = after.iter().sum::<f64>() - before.iter().sum::<f64>();
-        if took < BUSY * began.elapsed().as_secs_f64() || Instant::now() >= until {
-            return Ok(());
-        }
-    }
-}
-
-/// Puts so many extents into each partition.
-async fn fill(
-    cluster: &Cluster,
-    ids: &[PartitionId],
-    extents: u64,
-    extent_bytes: u32,
-) -> Result<()> {
-    put_all(cluster, ids.iter().flat_map(|id| (0..extents).map(|_| *id)), extent_bytes).await
-}
-
-/// Puts an extent into each, many at a time.
-async fn put_all(
-    cluster: &Cluster,
-    ids: impl Iterator<Item = PartitionId>,
-    extent_bytes: u32,
-) -> Result<()> {
-    let client = cluster.client(ClientConfig::default());
-    let data = Bytes::from(vec![7; usize::try_from(extent_bytes)?]);
-    futures::stream::iter(ids.map(Ok))
-        .try_for_each_concurrent(FILLERS, |id| {
-            let (client, data) = (&client, data.clone());
-            async move {
-                client.put(id, data).await?;
-                anyhow::Ok(())
-            }
-        })
-        .await
-}
-
-/// Puts extents into all partitions until a node has so much to replay. Returns how much, in MiB.
-async fn leave_unflushed(
-    cluster: &Cluster,
-    id: u64,
-    ids: &[PartitionId],
-    wanted_mib: f64,
-    extent_bytes: u32,
-) -> Result<f64> {
-    let admin = cluster.node(id).ports().admin;
-    let reached = async {
-        loop {
-            let unflushed_mib = figure(admin, UNFLUSHED).await? / MIB;
-            if unflushed_mib >= wanted_mib {
-                return anyhow::Ok(unflushed_mib);
-            }
-            tokio::time::sleep(LOOK_AT_UNFLUSHED).await;
-        }
-    };
-    tokio::select! {
-        put = put_all(cluster, ids.iter().copied().cycle(), extent_bytes) => {
-            put?;
-            bail!("there are no partitions to put extents into");
-        }
-        reached = tokio::time::timeout(UNFLUSHED_TIMEOUT, reached) => {
-            reached.with_context(|| format!("leave node {id} with {wanted_mib} MiB to replay"))?
-        }
-    }
 }
 
 /// The slope of a line through the logarithms, by least squares; nothing where there
