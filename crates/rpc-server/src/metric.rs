@@ -34,7 +34,8 @@ pub(crate) const STORE_MEMORY: &str = "datanode_store_memory_bytes";
 /// label `disk`.
 pub(crate) const STORE_COMPACTION_PENDING: &str = "datanode_store_compaction_pending_bytes";
 
-/// What a start after a crash would replay of a disk, in bytes; label `disk`.
+/// What was applied to the states of a disk since its last flush began, in bytes; label `disk`. A
+/// start after a crash replays it, and what a flush that was cut off was at.
 pub(crate) const STORE_UNFLUSHED: &str = "datanode_store_unflushed_bytes";
 
 /// Messages sent to peers: batches on the Raft streams, and beats for sleeping groups.
